@@ -1,0 +1,301 @@
+import type { PromptBatch } from "../batches/prompt.js";
+import type { RolloutBatch, Scores } from "../batches/rollout.js";
+import type { TrajectoryBatch } from "../batches/trajectory.js";
+
+/** Resize, rescale and normalisation settings, from the checkpoint's preprocessor files. */
+export interface ImageProcessorSettings {
+  /** Side of a square patch, pixels. */
+  readonly patch_size: number;
+  /** Frames per patch; a still image is repeated to fill it. */
+  readonly temporal_patch_size: number;
+  /** `merge_size` x `merge_size` patches become one image token. */
+  readonly merge_size: number;
+  /** Bounds of the resized area, pixels (height x width). */
+  readonly min_pixels: number;
+  readonly max_pixels: number;
+  /** Multiplies uint8 values before normalisation; 1/255 as a rule. */
+  readonly rescale_factor: number;
+  /** Per channel (R, G, B), after rescaling. */
+  readonly image_mean: readonly number[];
+  readonly image_std: readonly number[];
+}
+
+/** A decoded image: `rgb` is uint8 [height, width, 3]; `id` is the content hash of the file's bytes. */
+export interface DecodedImage {
+  readonly id: string;
+  readonly rgb: Uint8Array;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** Where an image's tokens come from: patches (t, h, w) after resizing, and the number of image tokens. */
+export interface ImageGrid {
+  readonly id: string;
+  readonly image_grid_thw: readonly [number, number, number];
+  readonly num_tokens: number;
+}
+
+/** Which parts of the model learn. Frozen vision features are computed once per image and reused. */
+export interface TrainableParts {
+  readonly train_vision_tower: boolean;
+  readonly train_connector: boolean;
+  readonly train_language_model: boolean;
+}
+
+/** AdamW (arXiv:1711.05101) with decoupled weight decay on every trainable parameter, and its schedule. */
+export interface OptimizerOptions {
+  readonly learning_rate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weight_decay: number;
+  /** L2 norm over all gradients above which they are scaled down; null switches clipping off. */
+  readonly max_grad_norm: number | null;
+  readonly schedule: "constant" | "linear" | "cosine";
+  /** Optimizer steps of linear warm-up from 0. */
+  readonly warmup_steps: number;
+  /** Optimizer steps of the whole schedule, warm-up included. */
+  readonly total_steps: number;
+  /** The schedule ends at this share of `learning_rate`. */
+  readonly min_learning_rate_ratio: number;
+}
+
+/** How a summed loss becomes a mean; always over the whole minibatch (and all ranks). */
+export type LossAggregation =
+  /** sum over completion tokens / number of completion tokens */
+  | "token_mean"
+  /** mean over completions of each one's token mean */
+  | "sequence_mean"
+  /** sum over completion tokens / (completions x max_completion_tokens), arXiv:2503.20783 */
+  | "constant";
+
+interface ClippedPolicyGradient {
+  readonly clip_ratio_low: number;
+  readonly clip_ratio_high: number;
+  /** Weight of the k3 estimate of KL(policy || reference) in the loss; 0 needs no reference. */
+  readonly kl_loss_coefficient: number;
+  readonly loss_aggregation: LossAggregation;
+  /** Completions longer than this cannot occur; the divisor of `constant` aggregation. */
+  readonly max_completion_tokens: number;
+}
+
+/** REINFORCE++ (arXiv:2501.03262) as in MAYE: discounted return of (KL reward + final reward), whitened over the batch. */
+export interface ReinforcePlusPlusOptions extends ClippedPolicyGradient {
+  readonly name: "reinforce_plus_plus";
+  readonly gamma: number;
+  /** Weight of the per-token KL penalty (k1) inside the reward. */
+  readonly kl_reward_coefficient: number;
+  /** "sequence": every completion weighs the same in mean and deviation; "token": every token does. */
+  readonly whiten_weight: "sequence" | "token";
+  /** MAYE's literal whitening adds the mean back, so that advantages are not centred. */
+  readonly whiten_shift_mean: boolean;
+}
+
+/** GRPO (arXiv:2402.03300): reward relative to the other completions of the same prompt. */
+export interface GrpoOptions extends ClippedPolicyGradient {
+  readonly name: "grpo";
+  /** Divide by the group's standard deviation (GRPO) or not (Dr. GRPO). */
+  readonly scale_by_std: boolean;
+  /** Groups whose advantages are all zero carry no policy gradient; true leaves them out of the update. */
+  readonly skip_zero_advantage_groups: boolean;
+}
+
+/** Maximum likelihood on the true tokens of `completion_mask`. */
+export interface SupervisedOptions {
+  readonly name: "supervised";
+  readonly loss_aggregation: LossAggregation;
+  readonly max_completion_tokens: number;
+}
+
+export type AlgorithmOptions = ReinforcePlusPlusOptions | GrpoOptions | SupervisedOptions;
+
+export interface EngineOptions {
+  /** Folder in the Hugging Face layout: config.json and *.safetensors. */
+  readonly model_path: string;
+  /** Weights of the reference, in the same layout; null takes a frozen copy of the policy at open. */
+  readonly reference_path: string | null;
+  /** Keep a reference at all: needed by `score(..., "reference")`. */
+  readonly with_reference: boolean;
+  readonly image_processor: ImageProcessorSettings;
+  readonly trainable: TrainableParts;
+  readonly algorithm: AlgorithmOptions;
+  readonly optimizer: OptimizerOptions;
+  /** Completions per optimizer step, and tokens computed at once (whole groups are packed up to it). */
+  readonly completions_per_update: number;
+  readonly tokens_per_microbatch: number;
+  /** Passes over one step's trajectories. */
+  readonly update_epochs: number;
+  readonly seed: number;
+  /** CPU threads of this process; 0 takes all cores. */
+  readonly threads: number;
+  /** Bytes of resized images and frozen vision features kept for reuse. */
+  readonly image_cache_bytes: number;
+}
+
+/** What the caller needs to know about the loaded model. */
+export interface ModelInfo {
+  readonly model_type: string;
+  readonly num_parameters: number;
+  readonly num_trainable_parameters: number;
+  readonly vocab_size: number;
+  readonly max_position_embeddings: number;
+  /** Ids of the tokens that stand for pixels; never sampled. */
+  readonly image_token_id: number;
+  readonly video_token_id: number;
+}
+
+export interface SamplingOptions {
+  /** 0 is greedy (log-probs are then those of temperature 1). */
+  readonly temperature: number;
+  /** Keep the k most likely tokens; 0 keeps all. */
+  readonly top_k: number;
+  /** Keep the smallest set of tokens whose probability reaches p; 1 keeps all. */
+  readonly top_p: number;
+  readonly max_completion_tokens: number;
+  /** Sampling any of these ends the completion; the token is kept. */
+  readonly stop_token_ids: readonly number[];
+  /** With the prompt's id, the sample's index and the position: the key of every random draw. */
+  readonly seed: number;
+  readonly step: number;
+  /** Completions decoded together; free slots are refilled at once. */
+  readonly max_concurrent_completions: number;
+  /** Positions in one block of the paged KV cache. */
+  readonly kv_block_size: number;
+  /** Yield after every decode step (`token_ids` so far, `finish_reason` null). */
+  readonly stream: boolean;
+}
+
+export type FinishReason = "stop" | "length";
+
+/** One completion: all its tokens so far and their log-probabilities (nats, temperature-scaled, full vocabulary). */
+export interface Completion {
+  readonly prompt_id: number;
+  readonly sample_index: number;
+  readonly token_ids: Int32Array;
+  readonly rollout_logprobs: Float32Array;
+  /** null while it is still being sampled (only with `stream`). */
+  readonly finish_reason: FinishReason | null;
+}
+
+export interface Cancellable {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Samples completions while the caller grades those already finished. Iterate to receive completions as
+ * they finish (order of arrival); `finish` returns all of them in (prompt, sample) order.
+ */
+export interface RolloutSession extends AsyncDisposable, AsyncIterable<Completion> {
+  /** Queues prompts; may be called again while iterating. Rows become usable in order. */
+  add(prompts: PromptBatch, completions_per_prompt: number): Promise<void>;
+  /** Samples whatever is left, frees the KV cache and returns the batch. */
+  finish(): Promise<RolloutBatch>;
+}
+
+/** Rewards of one rollout batch, row by row. `breakdown` holds the parts before weights. */
+export interface Rewards {
+  readonly reward: Float32Array;
+  readonly breakdown: Readonly<Record<string, Float32Array>>;
+}
+
+export interface PolicyScores {
+  /** Old log-probs; absent: those recorded while sampling. */
+  readonly policy?: Scores | undefined;
+  readonly reference?: Scores | undefined;
+}
+
+/** Means over the completion tokens of one `update` call unless said otherwise. */
+export interface UpdateStats {
+  readonly loss: number;
+  readonly policy_loss: number;
+  /** k3 estimate of KL(policy || reference), nats per token. */
+  readonly kl_reference: number;
+  /** k3 estimate of KL(old policy || policy), nats per token. */
+  readonly kl_old_policy: number;
+  /** Share of tokens whose ratio was clipped away. */
+  readonly clip_fraction: number;
+  /** Entropy of the full next-token distribution, nats per token. */
+  readonly entropy: number;
+  readonly ratio_max: number;
+  /** L2 norm over all gradients before clipping, mean over the optimizer steps. */
+  readonly grad_norm: number;
+  readonly learning_rate: number;
+  /** Optimizer steps since the engine's first, after this call. */
+  readonly optimizer_step: number;
+  /** Optimizer steps skipped because a gradient was not finite. */
+  readonly skipped_steps: number;
+  /** Log-ratios clamped to +-20 before exp. */
+  readonly clamped_log_ratios: number;
+  /** Rows left out: their group's advantages are all zero. */
+  readonly skipped_completions: number;
+  readonly completion_tokens: number;
+  /** Tokens computed, prompts counted once per group and microbatch. */
+  readonly computed_tokens: number;
+}
+
+export interface MemoryUse {
+  readonly weights_bytes: number;
+  readonly reference_bytes: number;
+  readonly optimizer_bytes: number;
+  readonly gradient_bytes: number;
+  readonly kv_cache_bytes: number;
+  readonly image_cache_bytes: number;
+  /** Resident set of the process, now and at its highest. */
+  readonly rss_bytes: number;
+  readonly peak_rss_bytes: number;
+}
+
+/** Named intermediate tensors of one forward pass, for agreement tests and debugging. float32, row-major. */
+export type Activations = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
+
+/**
+ * One copy of the weights that samples and trains. Calls queue in order on the engine's own thread;
+ * `close` waits for the running one. Aborting a signal rejects with the signal's reason between decode
+ * steps or microbatches; an optimizer step is never left half done.
+ */
+export interface Engine extends AsyncDisposable {
+  readonly model: ModelInfo;
+
+  /** Resizes and keeps images, by id; an id already held is not computed again. Returns grids in the order given. */
+  addImages(images: readonly DecodedImage[]): Promise<readonly ImageGrid[]>;
+  /** The grid of a held image, or undefined. */
+  imageGrid(id: string): ImageGrid | undefined;
+  /** Drops the least recently added images not in `keep` until the cache is within `image_cache_bytes`. */
+  pruneImages(keep: readonly string[]): Promise<void>;
+
+  rollout(sampling: SamplingOptions, options?: Cancellable): RolloutSession;
+  /** Collects one rollout: `completions_per_prompt` completions of every prompt. */
+  generate(
+    prompts: PromptBatch,
+    completions_per_prompt: number,
+    sampling: SamplingOptions,
+    options?: Cancellable,
+  ): Promise<RolloutBatch>;
+
+  /** Log-probs (at `temperature`) and entropy of every completion token under the policy or the reference. */
+  score(
+    rollouts: RolloutBatch,
+    which: "policy" | "reference",
+    options?: Cancellable & { readonly temperature?: number },
+  ): Promise<Scores>;
+
+  advantages(rollouts: RolloutBatch, rewards: Rewards, scores: PolicyScores): Promise<TrajectoryBatch>;
+
+  /** `temperature` must be the one that `rollout_logprobs` were recorded at. */
+  update(
+    trajectories: TrajectoryBatch,
+    options?: Cancellable & { readonly temperature?: number },
+  ): Promise<UpdateStats>;
+
+  /** Writes model.safetensors and config.json into an existing folder; tokenizer files are the caller's. */
+  saveModel(folder: string): Promise<void>;
+  /** Writes weights, moments, schedule position and counters into an existing folder. */
+  saveState(folder: string): Promise<void>;
+  /** Restores what `saveState` wrote, bit for bit. */
+  loadState(folder: string): Promise<void>;
+
+  memory(): Promise<MemoryUse>;
+  /** Logits and other named activations of one forward pass over each prompt alone. */
+  inspect(prompts: PromptBatch): Promise<readonly Activations[]>;
+  close(): Promise<void>;
+}
