@@ -1,0 +1,122 @@
+// Obtains libtorch from the Python package `torch`: downloads the wheel with pip as the user has configured it (no index is
+// named here) and unpacks the parts that a build needs into our cache folder. No virtual environment, no other package.
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { run } from "./process.mjs";
+import { findPython } from "./python.mjs";
+import { SetupError, seconds, tell } from "./tell.mjs";
+
+const version = "2.13.0";
+const manually =
+  "Or name an installed libtorch 2.11 to 2.14: LIBTORCH=/path/to/torch, the folder that holds lib/ and include/.";
+
+/** SIGHTLOOP_CACHE, else sightloop in the user's cache folder. */
+export function cacheFolder() {
+  const base = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
+  return process.env.SIGHTLOOP_CACHE || join(base, "sightloop");
+}
+
+/** Unpacks the build's parts of every wheel in argv[1] below argv[2]; prints the requirements of the CUDA runtime, if any. */
+const unpack = `
+import glob, re, sys, zipfile
+parts = ("torch/lib/", "torch/include/", "torch/share/cmake/", "torch/version.py", "nvidia/")
+for wheel in glob.glob(sys.argv[1] + "/*.whl"):
+    archive = zipfile.ZipFile(wheel)
+    names = [n for n in archive.namelist() if n.startswith(parts)]
+    archive.extractall(sys.argv[2], names)
+    for name in archive.namelist():
+        if name.startswith("torch-") and name.endswith(".dist-info/METADATA"):
+            for line in archive.read(name).decode().splitlines():
+                toolkit = re.match(r"Requires-Dist: cuda-toolkit\\[.*?\\](==[0-9.]+)", line)
+                runtime = re.match(r"Requires-Dist: (nvidia-cuda-(?:runtime|cupti)-cu\\d+==[0-9.]+)", line)
+                if toolkit: print("requires cuda-toolkit[cudart,cupti]" + toolkit[1])
+                if runtime: print("requires " + runtime[1])
+`;
+
+/**
+ * Downloads wheels. @param {string} python @param {string[]} what @param {string} folder
+ */
+async function pipDownload(python, what, folder) {
+  const flags = ["--only-binary=:all:", "--retries", "1", "--disable-pip-version-check"];
+  const result = await run(python, ["-m", "pip", "download", ...flags, "-d", folder, ...what], {
+    show: process.stderr.isTTY === true, // pip's own progress bar: a wheel can be 900 MB
+  });
+  if (result.status === 0) return;
+  const named = what.filter((word) => !word.startsWith("-")).join(" ");
+  if (/No module named pip/.test(result.output))
+    throw new SetupError(
+      `libtorch is obtained by pip, and ${python} has no pip`,
+      `Install it (apt-get install python3-pip, or ${python} -m ensurepip). ${manually}`,
+    );
+  const reason = result.output.split("\n").filter((line) => /error|timed out|refused/i.test(line)).at(-1)?.trim();
+  throw new SetupError(
+    `pip could not download ${named}${reason ? `: ${reason}` : ""}`,
+    `Check the network and pip's settings (${python} -m pip config list; a proxy or mirror belongs there), then run this again.\n${manually}`,
+  );
+}
+
+/** @param {string} python @param {string} wheels @param {string} target @returns {Promise<string[]>} requirements */
+async function unpackWheels(python, wheels, target) {
+  const { status, output } = await run(python, ["-c", unpack, wheels, target]);
+  if (status !== 0)
+    throw new SetupError(
+      `could not unpack libtorch into ${target}: ${output.trim().split("\n").at(-1)}`,
+      "Make room on that disk (2 GB), or set SIGHTLOOP_CACHE to a folder with more.",
+    );
+  return output.split("\n").flatMap((line) => (line.startsWith("requires ") ? [line.slice(9)] : []));
+}
+
+/**
+ * The cached copy, downloaded first if it is not there. A wheel built with CUDA needs two small CUDA libraries even when only
+ * its CPU part is used; they are put beside it, in the layout its own library search path expects.
+ * @param {(folder: string, source: string) => import("./libtorch.mjs").Libtorch | string} inspect
+ * @returns {Promise<import("./libtorch.mjs").Libtorch>}
+ */
+export async function downloadedLibtorch(inspect, wanted = version) {
+  const cache = cacheFolder();
+  const home = join(cache, `libtorch-${wanted}-${process.platform}-${process.arch}`);
+  const source = "the cache folder";
+  if (existsSync(home)) {
+    const cached = inspect(join(home, "torch"), source);
+    if (typeof cached !== "string") return cached;
+    tell(`${cached}; obtaining it again`);
+    rmSync(home, { recursive: true, force: true });
+  }
+
+  const python = await findPython();
+  if (!python)
+    throw new SetupError("no libtorch found, and no python3 on PATH to obtain it with (python3 -m pip download torch)", `Install Python 3 with pip (apt-get install python3 python3-pip). ${manually}`);
+
+  const start = Date.now();
+  let work = "";
+  try {
+    mkdirSync(cache, { recursive: true });
+    work = mkdtempSync(join(cache, "partial-"));
+  } catch (error) {
+    throw new SetupError(`cannot write the cache folder ${cache}: ${/** @type {Error} */ (error).message}`, "Set SIGHTLOOP_CACHE to a folder that can be written.");
+  }
+  try {
+    tell(`obtaining libtorch ${wanted} with pip, once, into ${cache} (0.2 to 0.9 GB to download) ...`);
+    const wheels = join(work, "wheels");
+    const tree = join(work, "tree");
+    await pipDownload(python, ["--no-deps", `torch==${wanted}`], wheels);
+    const requirements = await unpackWheels(python, wheels, tree);
+    if (requirements.length > 0) {
+      rmSync(wheels, { recursive: true, force: true });
+      await pipDownload(python, requirements, wheels);
+      await unpackWheels(python, wheels, tree);
+    }
+    const fresh = inspect(join(tree, "torch"), source);
+    if (typeof fresh === "string") throw new SetupError(`the wheel that pip found cannot be used: ${fresh}`, manually);
+    try {
+      renameSync(tree, home);
+    } catch (error) {
+      if (!existsSync(home)) throw error; // else another process was faster: its copy is as good
+    }
+    tell(`libtorch ${fresh.version} unpacked in ${seconds(start)}`);
+    return { ...fresh, folder: join(home, "torch") };
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
