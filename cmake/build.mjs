@@ -23,12 +23,15 @@ const targets = {
 const logFile = join(buildFolder, "build.log");
 
 /** Environment that decides what is found; a change of it makes a build stale. */
-const surroundings = () => ["LIBTORCH", "CXX", "CXXFLAGS", "SIGHTLOOP_CACHE"].map((name) => `${name}=${process.env[name] ?? ""}`);
+const surroundings = () =>
+  ["LIBTORCH", "CXX", "CXXFLAGS", "SIGHTLOOP_CACHE"].map((name) => `${name}=${process.env[name] ?? ""}`);
 
 /** @param {Target} target @param {string} sources a fingerprint */
 function upToDate(target, sources) {
   const stamp = readStamp(target);
-  return stamp?.sources === sources && existsSync(targets[target].file) && existsSync(join(stamp.libtorch ?? "", "lib"));
+  return (
+    stamp?.sources === sources && existsSync(targets[target].file) && existsSync(join(stamp.libtorch ?? "", "lib"))
+  );
 }
 
 /** Compilers at once: one a core, and 2 GB of memory each. */
@@ -80,13 +83,19 @@ async function compile(target) {
     const flags = Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`);
     const { status, output } = await cmakeJs(["configure", "-G", generator, ...flags]);
     if (status !== 0)
-      throw new SetupError(`cmake could not configure the native build:\n${reasons(output)}`, `The whole log is ${logFile}. If build/ was moved or copied here, remove it and run this again.`);
+      throw new SetupError(
+        `cmake could not configure the native build:\n${reasons(output)}`,
+        `The whole log is ${logFile}. If build/ was moved or copied here, remove it and run this again.`,
+      );
     writeStamp("configuration", { is: configuration });
   }
 
   const { status, output } = await cmakeJs(["build", "--target", target, "--parallel", String(jobs())], progress());
   if (status !== 0)
-    throw new SetupError(`the native build failed:\n${reasons(output)}`, `Correct what the lines above name; the whole log is ${logFile}.`);
+    throw new SetupError(
+      `the native build failed:\n${reasons(output)}`,
+      `Correct what the lines above name; the whole log is ${logFile}.`,
+    );
   tell(`built ${target} in ${seconds(start)}`);
   return libtorch.folder;
 }
@@ -111,8 +120,11 @@ export async function buildNative(target, { force = false } = {}) {
 
 if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href)
   await runScript(async () => {
-    const { values } = parseArgs({ options: { target: { type: "string", default: "sightloop" }, force: { type: "boolean", default: false } } });
+    const { values } = parseArgs({
+      options: { target: { type: "string", default: "sightloop" }, force: { type: "boolean", default: false } },
+    });
     const target = Object.keys(targets).find((name) => name === values.target);
-    if (!target) throw new SetupError(`no build target '${values.target}'`, `Targets: ${Object.keys(targets).join(", ")}.`);
+    if (!target)
+      throw new SetupError(`no build target '${values.target}'`, `Targets: ${Object.keys(targets).join(", ")}.`);
     if (!(await buildNative(/** @type {Target} */ (target), values))) tell(`${target} is up to date`);
   });

@@ -49,7 +49,11 @@ async function pipDownload(python, what, folder) {
       `libtorch is obtained by pip, and ${python} has no pip`,
       `Install it (apt-get install python3-pip, or ${python} -m ensurepip). ${manually}`,
     );
-  const reason = result.output.split("\n").filter((line) => /error|timed out|refused/i.test(line)).at(-1)?.trim();
+  const reason = result.output
+    .split("\n")
+    .filter((line) => /error|timed out|refused/i.test(line))
+    .at(-1)
+    ?.trim();
   throw new SetupError(
     `pip could not download ${named}${reason ? `: ${reason}` : ""}`,
     `Check the network and pip's settings (${python} -m pip config list; a proxy or mirror belongs there), then run this again.\n${manually}`,
@@ -86,15 +90,21 @@ export async function downloadedLibtorch(inspect, wanted = version) {
 
   const python = await findPython();
   if (!python)
-    throw new SetupError("no libtorch found, and no python3 on PATH to obtain it with (python3 -m pip download torch)", `Install Python 3 with pip (apt-get install python3 python3-pip). ${manually}`);
+    throw new SetupError(
+      "no libtorch found, and no python3 on PATH to obtain it with (python3 -m pip download torch)",
+      `Install Python 3 with pip (apt-get install python3 python3-pip). ${manually}`,
+    );
 
   const start = Date.now();
-  let work = "";
+  let work;
   try {
     mkdirSync(cache, { recursive: true });
     work = mkdtempSync(join(cache, "partial-"));
   } catch (error) {
-    throw new SetupError(`cannot write the cache folder ${cache}: ${/** @type {Error} */ (error).message}`, "Set SIGHTLOOP_CACHE to a folder that can be written.");
+    throw new SetupError(
+      `cannot write the cache folder ${cache}: ${/** @type {Error} */ (error).message}`,
+      "Set SIGHTLOOP_CACHE to a folder that can be written.",
+    );
   }
   try {
     tell(`obtaining libtorch ${wanted} with pip, once, into ${cache} (0.2 to 0.9 GB to download) ...`);

@@ -4,14 +4,14 @@ import { spawn } from "node:child_process";
 /**
  * Runs a program. A program that is not there gives status 127, as in a shell.
  * @param {string} program  @param {string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, show?: boolean, onLine?: (line: string) => void }} [options]
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, show?: boolean, onLine?: ((line: string) => void) | undefined }} [options]
  *   show: its output goes to the terminal instead of `output`; onLine: called with every line as it comes
  * @returns {Promise<{ status: number, output: string }>} output: stdout and stderr together
  */
 export function run(program, args, { cwd, env, show = false, onLine } = {}) {
   return new Promise((resolve) => {
-    const stdio = show ? /** @type {const} */ (["ignore", "inherit", "inherit"]) : undefined;
-    const child = spawn(program, args, { cwd, env: env ?? process.env, stdio: stdio ?? ["ignore", "pipe", "pipe"] });
+    const sink = show ? "inherit" : "pipe";
+    const child = spawn(program, args, { cwd, env: env ?? process.env, stdio: ["ignore", sink, sink] });
     let output = "";
     let pending = "";
     const take = (/** @type {Buffer} */ chunk) => {

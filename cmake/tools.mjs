@@ -2,9 +2,10 @@
 import { SetupError } from "./tell.mjs";
 import { run } from "./process.mjs";
 
-const oldestCmake = [3, 22];
+const oldestCmake = { major: 3, minor: 22, text: "3.22" };
 const oldestCompiler = { gcc: 11, clang: 14 };
-const install = "On Debian or Ubuntu: apt-get install g++ cmake ninja-build. On Fedora: dnf install gcc-c++ cmake ninja-build.";
+const install =
+  "On Debian or Ubuntu: apt-get install g++ cmake ninja-build. On Fedora: dnf install gcc-c++ cmake ninja-build.";
 
 /**
  * A compiler's kind and major version, or undefined when it does not run.
@@ -31,7 +32,10 @@ async function findCompiler() {
   }
   const wanted = "g++ 11 or newer, or clang++ 14 or newer";
   if (process.env.CXX && seen.length === 0)
-    throw new SetupError(`the C++ compiler named by CXX, '${process.env.CXX}', does not run`, `Set CXX to ${wanted}, or unset it.`);
+    throw new SetupError(
+      `the C++ compiler named by CXX, '${process.env.CXX}', does not run`,
+      `Set CXX to ${wanted}, or unset it.`,
+    );
   throw new SetupError(
     seen.length > 0
       ? `the C++ compiler is too old for C++20: ${seen.join(", ")}`
@@ -44,17 +48,26 @@ async function findCompiler() {
 async function checkCmake() {
   const { status, output } = await run("cmake", ["--version"]);
   if (status !== 0)
-    throw new SetupError("cmake not found on PATH; it builds the native addon", `Install cmake ${oldestCmake.join(".")} or newer. ${install}`);
+    throw new SetupError(
+      "cmake not found on PATH; it builds the native addon",
+      `Install cmake ${oldestCmake.text} or newer. ${install}`,
+    );
   const [major = 0, minor = 0] = (/version (\d+)\.(\d+)/.exec(output)?.slice(1) ?? []).map(Number);
-  if (major < oldestCmake[0] || (major === oldestCmake[0] && minor < oldestCmake[1]))
-    throw new SetupError(`cmake on PATH is ${major}.${minor}, and ${oldestCmake.join(".")} or newer is needed`, `Update it: pip install cmake, or ${install}`);
+  if (major < oldestCmake.major || (major === oldestCmake.major && minor < oldestCmake.minor))
+    throw new SetupError(
+      `cmake on PATH is ${major}.${minor}, and ${oldestCmake.text} or newer is needed`,
+      `Update it: pip install cmake, or ${install}`,
+    );
 }
 
 /** CMake's generator: Ninja where it is there, else make. @returns {Promise<string>} */
 async function findGenerator() {
   if ((await run("ninja", ["--version"])).status === 0) return "Ninja";
   if ((await run("make", ["--version"])).status === 0) return "Unix Makefiles";
-  throw new SetupError("neither ninja nor make found on PATH; one of them runs the native build", `Install one of them. ${install}`);
+  throw new SetupError(
+    "neither ninja nor make found on PATH; one of them runs the native build",
+    `Install one of them. ${install}`,
+  );
 }
 
 /** All of them, or a SetupError naming the first that is missing. */
