@@ -39,11 +39,17 @@ function jobs() {
   return Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / 2 ** 31)));
 }
 
+function cmakeJsProgram() {
+  try {
+    return join(createRequire(import.meta.url).resolve("cmake-js/package.json"), "..", "bin", "cmake-js");
+  } catch {
+    throw new SetupError(`cmake-js is not installed (looked from ${root})`, "Run `npm ci` in that folder first.");
+  }
+}
+
 /** Runs cmake-js on this package. @param {string[]} args @param {(line: string) => void} [onLine] */
 async function cmakeJs(args, onLine) {
-  const require = createRequire(import.meta.url);
-  const program = join(require.resolve("cmake-js/package.json"), "..", "bin", "cmake-js");
-  const full = [program, ...args, "--directory", root, "--out", buildFolder];
+  const full = [cmakeJsProgram(), ...args, "--directory", root, "--out", buildFolder];
   const result = await run(process.execPath, full, { cwd: root, onLine });
   writeFileSync(logFile, result.output, { flag: "a" });
   return result;
