@@ -23,8 +23,7 @@ const targets = {
 const logFile = join(buildFolder, "build.log");
 
 /** Environment that decides what is found; a change of it makes a build stale. */
-const surroundings = () =>
-  ["LIBTORCH", "CXX", "CXXFLAGS", "SIGHTLOOP_CACHE"].map((name) => `${name}=${process.env[name] ?? ""}`);
+const surroundings = () => ["LIBTORCH", "CXX", "SIGHTLOOP_CACHE"].map((name) => `${name}=${process.env[name] ?? ""}`);
 
 /** @param {Target} target @param {string} sources a fingerprint */
 function upToDate(target, sources) {
@@ -57,7 +56,8 @@ async function cmakeJs(args, onLine) {
 
 /** The lines of a failed build that say why: compiler errors where there are any, else the end. @param {string} output */
 function reasons(output) {
-  const lines = output.split("\n");
+  const noise = (/** @type {string} */ line) => line.startsWith("ERROR OMG") || line.length > 500; // cmake-js; command lines
+  const lines = output.split("\n").filter((line) => !noise(line));
   const first = lines.findIndex((line) => /(: error:|fatal error|undefined reference|^CMake Error)/.test(line));
   return (first < 0 ? lines.slice(-30) : lines.slice(Math.max(0, first - 2), first + 60)).join("\n");
 }
