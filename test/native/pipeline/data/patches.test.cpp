@@ -42,7 +42,7 @@ DOCTEST_TEST_CASE("patchify orders patches by merge block and equals its definit
     const auto pixels = at::randint(0, 256, {height, width, 3}, at::kByte);
     const auto patches = patchify(pixels, kSmall);
     DOCTEST_CHECK(grid_thw(height, width, kSmall) == GridThw{1, height / 3, width / 3});
-    DOCTEST_CHECK(patches.scalar_type() == at::kFloat);
+    DOCTEST_CHECK((patches.scalar_type() == at::kFloat));
     DOCTEST_CHECK(at::equal(patches, patches_by_views(pixels, kSmall)));
   }
 }

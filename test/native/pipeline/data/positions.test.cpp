@@ -17,9 +17,7 @@ RopePositions positions(const std::vector<int32_t>& ids, const std::vector<GridT
   return rope_positions(ids, grids, kTokens);
 }
 
-at::Tensor rows(const std::vector<int64_t>& values) {
-  return at::tensor(values, at::kLong).view({3, -1});
-}
+at::Tensor rows(const std::vector<int64_t>& values) { return at::tensor(values, at::kLong).view({3, -1}); }
 
 }  // namespace
 
@@ -46,7 +44,8 @@ DOCTEST_TEST_CASE("rope_positions: two images may touch, and an image may come f
 
 DOCTEST_TEST_CASE("rope_positions refuses counts that disagree and videos") {
   DOCTEST_CHECK_THROWS_WITH_AS(positions({1, 9, 9}, {{1, 4, 6}}),
-                               doctest::Contains("has 2 image tokens (id 9), but its 1 image grids need 6"), c10::Error);
+                               doctest::Contains("has 2 image tokens (id 9), but its 1 image grids need 6"),
+                               c10::Error);
   DOCTEST_CHECK_THROWS_AS(positions({1, 9}, {}), c10::Error);
   DOCTEST_CHECK_THROWS_AS(positions({1, 2}, {{1, 2, 2}}), c10::Error);
   DOCTEST_CHECK_THROWS_AS(positions({}, {}), c10::Error);

@@ -13,13 +13,12 @@ DOCTEST_TEST_CASE("smart_resize rounds halves to even and keeps the area within 
     int64_t min_pixels, max_pixels;
   };
   for (const auto& [in, out, min_pixels, max_pixels] : {
-           Row{{112, 168}, {112, 168}, 3136, 12845056},
-           Row{{70, 98}, {56, 112}, 3136, 12845056},       // 2.5 -> 2, 3.5 -> 4
-           Row{{42, 126}, {56, 112}, 1, 12845056},         // 1.5 -> 2, 4.5 -> 4
-           Row{{1, 1}, {56, 56}, 3136, 12845056},          // grown to min_pixels
-           Row{{14, 14}, {56, 56}, 3136, 12845056},        // 0.5 -> 0 patches: grown as well
-           Row{{2000, 3000}, {112, 168}, 3136, 25088},     // shrunk to max_pixels
-           Row{{200, 1}, {812, 28}, 3136, 12845056},       // the widest ratio allowed
+           Row{{112, 168}, {112, 168}, 3136, 12845056}, Row{{70, 98}, {56, 112}, 3136, 12845056},  // 2.5 -> 2, 3.5 -> 4
+           Row{{42, 126}, {56, 112}, 1, 12845056},                                                 // 1.5 -> 2, 4.5 -> 4
+           Row{{1, 1}, {56, 56}, 3136, 12845056},       // grown to min_pixels
+           Row{{14, 14}, {56, 56}, 3136, 12845056},     // 0.5 -> 0 patches: grown as well
+           Row{{2000, 3000}, {112, 168}, 3136, 25088},  // shrunk to max_pixels
+           Row{{200, 1}, {812, 28}, 3136, 12845056},    // the widest ratio allowed
        }) {
     DOCTEST_CAPTURE(in.height);
     DOCTEST_CAPTURE(in.width);
