@@ -1,0 +1,58 @@
+import { freemem } from "node:os";
+import type { BatchArithmetic } from "../config/arithmetic.js";
+import { leaves } from "../config/load.js";
+import type { MemoryPlan } from "../config/memory-plan.js";
+import { gib, table } from "./format.js";
+
+export interface DryRun {
+  readonly config: object;
+  readonly origins: ReadonlyMap<string, string>;
+  readonly arithmetic: BatchArithmetic;
+  readonly num_items: number | undefined;
+  readonly memory: MemoryPlan;
+}
+
+/** Every value with its origin, what the four batch keys amount to, and the memory it will take. */
+export function dryRunText(run: DryRun): string {
+  const values = [...leaves(run.config)].map(([path, value]) => {
+    const key = path.join(".");
+    return [key, `${JSON.stringify(value)}`, run.origins.get(key) ?? "default"] as const;
+  });
+  const widths = [0, 1].map((i) => Math.max(...values.map((row) => Math.min(row[i]!.length, 48))));
+  const listing = values.map(
+    ([key, value, origin]) => `${key.padEnd(widths[0]!)}  ${value.padEnd(widths[1]!)}  ${origin}`,
+  );
+  return [
+    "Config (value, origin)",
+    ...listing,
+    "",
+    "Batches",
+    ...batchLines(run.arithmetic, run.num_items),
+    "",
+    memoryTable(run.memory),
+  ].join("\n");
+}
+
+function batchLines(a: BatchArithmetic, num_items: number | undefined): readonly string[] {
+  const epochs = a.epochs === undefined ? "" : `, ${a.epochs.toFixed(2)} epochs of ${num_items} samples`;
+  return [
+    `prompts_per_step ${a.prompts_per_step} x completions_per_prompt ${a.completions_per_prompt} = ${a.completions_per_step} completions a step`,
+    `/ completions_per_update ${a.completions_per_update} = ${a.optimizer_steps_per_step} optimizer steps a step (passes included)`,
+    `tokens_per_microbatch ${a.tokens_per_microbatch}: at most so many tokens are computed at once`,
+    `${a.steps} steps = ${a.optimizer_steps} optimizer steps, ${a.steps * a.completions_per_step} completions${epochs}`,
+  ];
+}
+
+function memoryTable({ parts, num_parameters, num_trainable_parameters }: MemoryPlan): string {
+  const total = parts.reduce((sum, part) => sum + part.bytes, 0);
+  const rows = [
+    ...parts.map((part) => [part.name, gib(part.bytes)]),
+    ["together, at most", gib(total)],
+    ["free now", gib(freemem())],
+  ];
+  return [
+    `Memory plan: ${num_parameters} parameters, ${num_trainable_parameters} of them trained, float32`,
+    table(["part", "memory"], rows),
+    ...parts.map((part) => `  ${part.name}: ${part.how}`),
+  ].join("\n");
+}

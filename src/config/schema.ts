@@ -1,0 +1,105 @@
+import { z } from "zod";
+import { datasetSchema } from "../datasets/registry.js";
+import { rewardSchema } from "../rewards/registry.js";
+import { algorithmSchema, needsReference } from "./algorithms.js";
+import { common, count, optimizerSchema, samplingSchema } from "./sections.js";
+
+type Issue = (path: (string | number)[], message: string) => void;
+
+const datasetsSchema = z.strictObject({
+  train: datasetSchema,
+  validation: datasetSchema.nullable().default(null),
+  test: datasetSchema.nullable().default(null),
+});
+
+const rewardsSchema = z.array(rewardSchema).min(1, "at least one reward is needed");
+
+/** One run of reinforcement learning: `sightloop train`. */
+export const trainConfigSchema = z
+  .strictObject({
+    ...common,
+    reference: z
+      .strictObject({
+        /** Weights of the reference; null takes a frozen copy of the model at the start. */
+        path: z.string().min(1).nullable().default(null),
+      })
+      .prefault({}),
+    datasets: datasetsSchema,
+    prompts_per_step: count,
+    completions_per_prompt: count,
+    /** Completions per optimizer step. */
+    completions_per_update: count,
+    /** Tokens computed at once; whole groups are packed up to it. Changes speed and memory, not the result. */
+    tokens_per_microbatch: count.default(16384),
+    /** Passes over one step's completions. */
+    update_epochs: count.default(1),
+    sampling: samplingSchema.prefault({}),
+    algorithm: algorithmSchema,
+    /** Old log-probs of the ratio: those recorded while sampling, or computed again before the update. */
+    old_logprobs: z.enum(["rollout", "recompute"]).default("rollout"),
+    optimizer: optimizerSchema,
+    rewards: rewardsSchema,
+    reward_timeout_ms: count.default(10_000),
+  })
+  .superRefine((config, context) => {
+    const issue: Issue = (path, message) => context.addIssue({ code: "custom", path, message });
+    checkCommon(config, issue);
+    const completions = config.prompts_per_step * config.completions_per_prompt;
+    checkDivides(config.completions_per_update, completions, issue);
+    if (config.algorithm.name === "grpo" && config.completions_per_prompt < 2)
+      issue(
+        ["completions_per_prompt"],
+        `grpo compares the completions of one prompt with each other: needs at least 2, got ${config.completions_per_prompt}`,
+      );
+    if (config.reference.path !== null && !needsReference(config.algorithm))
+      issue(["reference", "path"], "is never read: every KL coefficient of the algorithm is 0");
+    const names = config.rewards.map((reward) => reward.name);
+    names.forEach((name, i) => {
+      if (names.indexOf(name) < i) issue(["rewards", i, "name"], `reward "${name}" is listed twice; raise its weight`);
+    });
+  });
+export type TrainConfig = z.infer<typeof trainConfigSchema>;
+
+/** Supervised fine-tuning on the datasets' solutions: `sightloop sft`. */
+export const sftConfigSchema = z
+  .strictObject({
+    ...common,
+    datasets: datasetsSchema,
+    prompts_per_step: count,
+    /** Solutions per optimizer step; null takes the whole step. */
+    completions_per_update: count.nullable().default(null),
+    tokens_per_microbatch: count.default(16384),
+    /** Longer solutions are an error that names the sample. Also the limit when evaluating. */
+    max_completion_tokens: count.default(1024),
+    loss_aggregation: z.enum(["token_mean", "sequence_mean", "constant"]).default("token_mean"),
+    optimizer: optimizerSchema,
+  })
+  .superRefine((config, context) => {
+    const issue: Issue = (path, message) => context.addIssue({ code: "custom", path, message });
+    checkCommon(config, issue);
+    checkDivides(config.completions_per_update ?? config.prompts_per_step, config.prompts_per_step, issue);
+  });
+export type SftConfig = z.infer<typeof sftConfigSchema>;
+
+function checkCommon(
+  config: Pick<SftConfig, "steps" | "epochs" | "model" | "evaluate" | "datasets">,
+  issue: Issue,
+): void {
+  if ((config.steps === undefined) === (config.epochs === undefined))
+    issue(["steps"], config.steps === undefined ? "give steps or epochs" : "give steps or epochs, not both");
+  const { train_vision_tower, train_connector, train_language_model } = config.model;
+  if (!train_vision_tower && !train_connector && !train_language_model)
+    issue(["model"], "nothing is trained: set train_language_model, train_connector or train_vision_tower");
+  if (config.evaluate.every_steps > 0 && config.datasets.validation === null)
+    issue(["evaluate", "every_steps"], "needs datasets.validation; set it, or every_steps: 0");
+}
+
+function checkDivides(update: number, step: number, issue: Issue): void {
+  if (step % update === 0) return;
+  let below = Math.min(update, step);
+  while (step % below !== 0) below -= 1;
+  issue(
+    ["completions_per_update"],
+    `must divide the ${step} completions of one step, got ${update}; nearest below: ${below}`,
+  );
+}

@@ -1,0 +1,111 @@
+import { z } from "zod";
+
+/** Blocks that `train` and `sft` share. Every default stands here and nowhere else. */
+
+export const count = z.int().positive();
+export const size = z.int().nonnegative();
+const path = z.string().min(1);
+
+export const modelSchema = z.strictObject({
+  /** Folder in the Hugging Face layout: config.json, *.safetensors, tokenizer and preprocessor files. */
+  path,
+  train_vision_tower: z.boolean().default(false),
+  train_connector: z.boolean().default(false),
+  train_language_model: z.boolean().default(true),
+});
+
+export const promptSchema = z.strictObject({
+  system_prompt: z.string().nullable().default(null),
+  /** Longer prompts are an error that names the sample. Image tokens count. */
+  max_prompt_tokens: count.default(4096),
+});
+
+export const samplingSchema = z.strictObject({
+  /** Training needs sampled completions, so 0 (greedy) is not allowed here. */
+  temperature: z.number().positive().default(1),
+  /** 0 keeps every token. */
+  top_k: size.default(0),
+  /** 1 keeps every token. */
+  top_p: z.number().positive().max(1).default(1),
+  max_completion_tokens: count.default(1024),
+  /** Completions decoded together. */
+  max_concurrent_completions: count.default(64),
+  /** Positions in one block of the KV cache. */
+  kv_block_size: count.default(16),
+});
+export type SamplingConfig = z.infer<typeof samplingSchema>;
+
+export const optimizerSchema = z
+  .strictObject({
+    learning_rate: z.number().positive(),
+    beta1: z.number().nonnegative().lt(1).default(0.9),
+    beta2: z.number().nonnegative().lt(1).default(0.95),
+    epsilon: z.number().positive().default(1e-8),
+    weight_decay: z.number().nonnegative().default(0),
+    /** L2 norm over all gradients; null switches clipping off. */
+    max_grad_norm: z.number().positive().nullable().default(1),
+    schedule: z.enum(["constant", "linear", "cosine"]).default("cosine"),
+    /** Optimizer steps of linear warm-up; give this or warmup_ratio. */
+    warmup_steps: size.optional(),
+    /** Share of all optimizer steps. */
+    warmup_ratio: z.number().nonnegative().max(1).optional(),
+    min_learning_rate_ratio: z.number().nonnegative().max(1).default(0),
+  })
+  .refine((o) => o.warmup_steps === undefined || o.warmup_ratio === undefined, {
+    path: ["warmup_ratio"],
+    message: "give warmup_steps or warmup_ratio, not both",
+  });
+export type OptimizerConfig = z.infer<typeof optimizerSchema>;
+
+export const evaluationSettingSchema = z.strictObject({
+  /** How the table and the metrics call it; must be unique. */
+  name: z.string().regex(/^[a-z0-9][a-z0-9_.-]*$/i, "letters, digits, '_', '.' and '-' only"),
+  /** 0 is greedy. */
+  temperature: z.number().nonnegative().default(0),
+  top_k: size.default(0),
+  top_p: z.number().positive().max(1).default(1),
+  completions_per_prompt: count.default(1),
+  /** Text the completion is made to start with; not sampled, but graded with it. */
+  assistant_prefix: z.string().default(""),
+});
+export type EvaluationSetting = z.infer<typeof evaluationSettingSchema>;
+
+export const evaluateSchema = z.strictObject({
+  /** Steps between evaluations of `datasets.validation`; 0 evaluates only before and after training. */
+  every_steps: size.default(0),
+  before_training: z.boolean().default(true),
+  /** Items taken from the front of the split; null takes all. */
+  max_items: count.nullable().default(null),
+  settings: z
+    .array(evaluationSettingSchema)
+    .min(1)
+    .default([evaluationSettingSchema.parse({ name: "greedy" })])
+    .refine((list) => new Set(list.map((s) => s.name)).size === list.length, "two settings have the same name"),
+});
+export type EvaluateConfig = z.infer<typeof evaluateSchema>;
+
+export const checkpointSchema = z.strictObject({
+  /** Steps between checkpoints; 0 writes only the last one. */
+  every_steps: size.default(0),
+  /** Older checkpoints are deleted; 0 keeps all. */
+  keep_last: size.default(2),
+});
+
+/** Keys at the top level of both commands. */
+export const common = {
+  seed: z.int().nonnegative().max(Number.MAX_SAFE_INTEGER).default(0),
+  /** Steps of the run; give this or epochs. */
+  steps: count.optional(),
+  /** Passes over the training set; a last, partial step is rounded up and filled from the next pass. */
+  epochs: z.number().positive().optional(),
+  /** Where everything is written; null picks runs/<config name>-<time>. */
+  run_folder: path.nullable().default(null),
+  /** CPU threads; 0 takes all cores. */
+  threads: size.default(0),
+  /** Bytes of resized images and vision features kept between steps. */
+  image_cache_bytes: size.default(2 ** 30),
+  model: modelSchema,
+  prompt: promptSchema.prefault({}),
+  evaluate: evaluateSchema.prefault({}),
+  checkpoint: checkpointSchema.prefault({}),
+};

@@ -1,0 +1,65 @@
+import type { EvaluationResult } from "../evaluate/result.js";
+
+/** Everything a run says while it runs, in order. The run folder and the terminal both listen to this. */
+export type TrainEvent =
+  StartedEvent | ProgressEvent | StepEvent | EvaluatedEvent | CheckpointEvent | NoteEvent | DoneEvent;
+
+export interface StartedEvent {
+  readonly type: "started";
+  /** Steps finished before this call; above 0 after a resume. */
+  readonly step: number;
+  readonly steps: number;
+  readonly num_parameters: number;
+  readonly num_trainable_parameters: number;
+  readonly run_folder: string | null;
+}
+
+export type Phase = "data" | "rollout" | "score" | "update" | "evaluate" | "checkpoint";
+
+/** Counts for rate and ETA; `done` never falls within one phase of one step. */
+export interface ProgressEvent {
+  readonly type: "progress";
+  readonly step: number;
+  readonly phase: Phase;
+  readonly done: number;
+  readonly total: number;
+  /** What is counted: "completions", "prompts", "updates". */
+  readonly unit: string;
+}
+
+export interface StepEvent {
+  readonly type: "step";
+  /** Steps finished, this one included: the first is 1. */
+  readonly step: number;
+  readonly steps: number;
+  /** Names, units and formulas: src/reports/metrics.ts. */
+  readonly metrics: Metrics;
+}
+export type Metrics = Readonly<Record<string, number>>;
+
+export interface EvaluatedEvent {
+  readonly type: "evaluated";
+  readonly step: number;
+  readonly split: string;
+  readonly results: readonly EvaluationResult[];
+}
+
+export interface CheckpointEvent {
+  readonly type: "checkpoint";
+  readonly step: number;
+  readonly path: string;
+}
+
+/** Something a person should know that is not an error. */
+export interface NoteEvent {
+  readonly type: "note";
+  readonly message: string;
+}
+
+export interface DoneEvent {
+  readonly type: "done";
+  readonly step: number;
+  readonly run_folder: string | null;
+  /** Folder of the trained model in the Hugging Face layout; null if nothing was written. */
+  readonly model_path: string | null;
+}

@@ -1,0 +1,136 @@
+import { join } from "node:path";
+import { UserError } from "../errors.js";
+import type { EvaluationResult } from "../evaluate/result.js";
+import type { RunRecord, StepRecord } from "../reports/run-folder.js";
+import type { CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
+
+/** What reinforcement learning and supervised fine-tuning have in common: when to evaluate, to save and to stop. */
+export interface Loop {
+  readonly steps: number;
+  readonly record: RunRecord;
+  readonly num_parameters: number;
+  readonly num_trainable_parameters: number;
+  /** Steps between evaluations and checkpoints; 0: only at the end. */
+  readonly evaluate_every_steps: number;
+  readonly evaluate_before_training: boolean;
+  readonly checkpoint_every_steps: number;
+  /** Splits to evaluate, in order; empty where nothing is evaluated. */
+  readonly splits: readonly string[];
+  readonly evaluate: (split: string, signal: AbortSignal) => AsyncGenerator<Progress, readonly EvaluationResult[]>;
+  /** One step: learns, and returns what to record. Rejects without having learned if the signal aborts. */
+  readonly step: (step: number, signal: AbortSignal) => AsyncGenerator<TrainEvent, StepRecord>;
+  /** The data stream's cursor after the steps so far. */
+  readonly dataCursor: () => unknown;
+  /** Writes model/ and state/ into a checkpoint's folder. */
+  readonly save: (folder: string) => Promise<void>;
+  /** How the run can be gone on with, for the message after an interrupt. */
+  readonly command: string;
+}
+
+export interface Progress {
+  readonly done: number;
+  readonly total: number;
+}
+
+interface Position {
+  readonly step: number;
+  readonly data: unknown;
+  readonly evaluated: boolean;
+}
+
+/**
+ * Runs a loop to its end. If the signal aborts while a step has not begun to learn, the step is dropped; while it
+ * learns, it is finished. Either way a checkpoint of the last finished step follows, then UserError INTERRUPTED.
+ */
+export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<TrainEvent> {
+  const { record, steps } = loop;
+  const resumed = record.resumed?.cursor;
+  let at: Position = resumed ?? { step: 0, data: loop.dataCursor(), evaluated: false };
+  let saved = record.resumed && { step: record.resumed.cursor.step, path: record.resumed.folder };
+  const { num_parameters, num_trainable_parameters } = loop;
+  yield { type: "started", step: at.step, steps, num_parameters, num_trainable_parameters, run_folder: record.folder };
+  try {
+    for (;;) {
+      if (!at.evaluated) {
+        if (isEvaluationDue(loop, at.step)) yield* evaluateAt(loop, at.step, signal);
+        at = { ...at, evaluated: true };
+      }
+      if (at.step > 0 && saved?.step !== at.step && isDue(at.step, loop.checkpoint_every_steps, steps))
+        saved = (yield* save(loop, at)) ?? saved;
+      if (at.step >= steps) break;
+      signal.throwIfAborted();
+      const finished = yield* loop.step(at.step + 1, signal);
+      at = { step: finished.step, data: loop.dataCursor(), evaluated: false };
+      await record.step(finished);
+      yield { type: "step", step: at.step, steps, metrics: finished.metrics };
+    }
+  } catch (cause) {
+    if (!signal.aborted || cause instanceof UserError) throw cause;
+    if (saved?.step !== at.step) yield* save(loop, at);
+    throw interrupted(loop, at.step, cause);
+  }
+  const model_path = saved === undefined ? null : join(saved.path, "model");
+  yield { type: "done", step: at.step, run_folder: record.folder, model_path };
+}
+
+const isDue = (step: number, every: number, last: number): boolean =>
+  step === last || (every > 0 && step % every === 0);
+
+function isEvaluationDue(loop: Loop, step: number): boolean {
+  if (loop.splits.length === 0) return false;
+  return step === 0 ? loop.evaluate_before_training : isDue(step, loop.evaluate_every_steps, loop.steps);
+}
+
+async function* evaluateAt(
+  loop: Loop,
+  step: number,
+  signal: AbortSignal,
+): AsyncGenerator<ProgressEvent | EvaluatedEvent> {
+  const all: EvaluatedEvent[] = [];
+  for (const split of loop.splits) {
+    const results = yield* withPhase(loop.evaluate(split, signal), step, "evaluate", "completions");
+    all.push({ type: "evaluated", step, split, results });
+  }
+  // Recorded together: an interrupted evaluation leaves nothing, and is done again after a resume.
+  for (const event of all) {
+    await loop.record.evaluated(step, event.split, event.results);
+    yield event;
+  }
+}
+
+async function* save(
+  loop: Loop,
+  at: Position,
+): AsyncGenerator<CheckpointEvent, { readonly step: number; readonly path: string } | undefined> {
+  const path = await loop.record.checkpoint(at, loop.save);
+  if (path === null) return undefined;
+  yield { type: "checkpoint", step: at.step, path };
+  return { step: at.step, path };
+}
+
+function interrupted(loop: Loop, step: number, cause: unknown): UserError {
+  return new UserError(
+    "INTERRUPTED",
+    `interrupted after step ${step} of ${loop.steps}`,
+    loop.record.folder === null ? "Nothing was kept: the run has no run_folder." : `Go on with: ${loop.command}`,
+    { cause },
+  );
+}
+
+/** Turns a generator's counts into progress events of one phase. */
+export async function* withPhase<T>(
+  work: AsyncGenerator<Progress, T>,
+  step: number,
+  phase: Phase,
+  unit: string,
+): AsyncGenerator<ProgressEvent, T> {
+  try {
+    for (;;) {
+      const next = await work.next();
+      if (next.done === true) return next.value;
+      yield { type: "progress", step, phase, unit, ...next.value };
+    }
+  } finally {
+    await work.return(undefined as never); // a caller that stops early must free what the work holds
+  }
+}

@@ -1,0 +1,81 @@
+import { open, readdir, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { UserError } from "../errors.js";
+
+/** Failures of the disk that a user can mend, by the system's name. */
+const mendable: Readonly<Record<string, string>> = {
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EROFS: "the file system is read-only",
+  ENOTDIR: "a part of the path is a file, not a folder",
+  EMFILE: "too many open files",
+};
+
+/** Runs a piece of writing; a full disk or a missing permission becomes a UserError that names the path. */
+export async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? "";
+    const reason = mendable[code];
+    if (reason === undefined) throw cause;
+    throw new UserError(
+      "RUN_FOLDER_IN_USE",
+      `${(cause as NodeJS.ErrnoException).path ?? path} cannot be written: ${reason} (${code})`,
+      "Free space or choose another run_folder. Everything up to the last checkpoint is intact; go on with --resume.",
+      { cause },
+    );
+  }
+}
+
+/** Replaces a file as a whole: a reader sees the old text or the new one, also after a power cut. */
+export async function writeAtomically(path: string, data: string | Uint8Array): Promise<void> {
+  const temporary = `${path}.tmp-${process.pid}`;
+  const handle = await open(temporary, "w");
+  try {
+    await handle.writeFile(data);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(temporary, path);
+  await syncFolder(dirname(path));
+}
+
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Flushes every file below a folder, then the folders, innermost first. */
+export async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) await syncTree(path);
+    else {
+      const handle = await open(path, "r");
+      try {
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+    }
+  }
+  await syncFolder(folder);
+}
+
+/** Names in a folder, sorted; none if it does not exist. */
+export async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return (await readdir(folder)).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}

@@ -1,0 +1,98 @@
+/** Every number that a step reports: the one table behind metrics.jsonl, the terminal and the documentation. */
+export interface Metric {
+  readonly unit: string;
+  readonly formula: string;
+  /** Same config, seed, machine, libtorch and threads give the same bits. False for times and memory. */
+  readonly reproducible: boolean;
+}
+
+const exact = (unit: string, formula: string): Metric => ({ unit, formula, reproducible: true });
+const measured = (unit: string, formula: string): Metric => ({ unit, formula, reproducible: false });
+
+/** N completions of one step; T their sampled tokens; pi the policy now, old the policy that sampled, ref the reference. */
+const table = {
+  epoch: exact("epochs", "prompts drawn so far / samples of the training set"),
+  prompts_seen: exact("prompts", "prompts drawn so far"),
+
+  reward_mean: exact("reward", "mean over N of the weighted reward"),
+  reward_std: exact("reward", "population standard deviation over N of the weighted reward"),
+  equal_reward_groups: exact("share", "prompts whose completions all got the same reward / prompts"),
+  advantage_std: exact("advantage", "population standard deviation of the advantages over T"),
+  prompt_length_mean: exact("tokens", "mean over N of prompt tokens, image tokens included"),
+  completion_length_mean: exact("tokens", "T / N; the stop token counts"),
+  completion_length_max: exact("tokens", "longest of the N completions"),
+  completion_length_correct: exact("tokens", "mean length of the completions whose accuracy reward is above 0"),
+  completion_length_wrong: exact("tokens", "mean length of the other completions"),
+  truncated: exact("share", "completions cut off at max_completion_tokens / N"),
+
+  loss: exact("loss", "policy_loss + kl_loss_coefficient * kl_reference; for sft the negative log-likelihood"),
+  policy_loss: exact("loss", "-mean(min(r A, clip(r, 1 - clip_ratio_low, 1 + clip_ratio_high) A)), r = pi / old"),
+  kl_reference: exact("nats/token", "mean over T of exp(ref - pi) - (ref - pi) - 1 on log-probs (k3)"),
+  kl_old_policy: exact("nats/token", "mean over T of exp(pi - old) - (pi - old) - 1 on log-probs (k3)"),
+  clip_fraction: exact("share", "tokens whose clipped term is the smaller one / T"),
+  entropy: exact("nats/token", "mean over T of the entropy of the full next-token distribution"),
+  ratio_max: exact("ratio", "largest pi / old over T"),
+  grad_norm: exact("norm", "L2 norm over all gradients before clipping, mean over the optimizer steps"),
+  learning_rate: exact("1", "learning rate of the last optimizer step"),
+  optimizer_step: exact("optimizer steps", "optimizer steps taken since the first"),
+  skipped_steps: exact("optimizer steps", "optimizer steps skipped in this step: a gradient was not finite"),
+  clamped_log_ratios: exact("tokens", "log-ratios clamped to +-20 before exp"),
+  skipped_completions: exact("completions", "rows left out because their group's advantages are all 0"),
+  completion_tokens: exact("tokens", "completion tokens learned from"),
+  computed_tokens: exact("tokens", "tokens computed in the update, prompts once per group and microbatch"),
+
+  rollout_mismatch_max: exact("nats", "max over T of |rollout log-prob - scored log-prob|; only when scored"),
+  rollout_mismatch_mean: exact("nats", "mean over T of |rollout log-prob - scored log-prob|; only when scored"),
+  rollout_mismatch_kl: exact("nats/token", "k3 estimate of KL(rollout || scored); only when scored"),
+
+  data_seconds: measured("s", "drawing samples, decoding and resizing images, building prompts"),
+  rollout_seconds: measured("s", "sampling, with the grading that overlaps it and grading_wait_seconds"),
+  grading_wait_seconds: measured("s", "from the last sampled completion to the last grade"),
+  trajectory_seconds: measured("s", "scoring and advantages"),
+  update_seconds: measured("s", "forward, backward and optimizer steps"),
+  step_seconds: measured("s", "the four above, and writing the step to disk"),
+  rollout_tokens_per_second: measured("tokens/s", "T / rollout_seconds"),
+  rss_bytes: measured("bytes", "resident memory of the process after the step"),
+  peak_rss_bytes: measured("bytes", "highest resident memory so far"),
+} satisfies Record<string, Metric>;
+
+export const metrics: ReadonlyMap<string, Metric> = new Map(Object.entries(table));
+
+/** The parts of the reward are metrics by their own name: `reward.<name>`. */
+const reward_part = exact("reward", "mean over N of this reward before its weight");
+
+/** @throws Error for a name that is not in the table: a bug. */
+export function metric(name: string): Metric {
+  const found = metrics.get(name) ?? (name.startsWith("reward.") ? reward_part : undefined);
+  if (found === undefined) throw new Error(`metric "${name}" is missing from src/reports/metrics.ts`);
+  return found;
+}
+
+/** A value with its unit, short: "12.4 tokens", "63.2 %", "1.31 GiB". */
+export function formatMetric(name: string, value: number): string {
+  const { unit } = metric(name);
+  switch (unit) {
+    case "share":
+      return `${(100 * value).toFixed(1)} %`;
+    case "bytes":
+      return `${(value / 2 ** 30).toFixed(2)} GiB`;
+    case "loss":
+    case "reward":
+    case "advantage":
+    case "nats":
+    case "nats/token":
+      return `${short(value)}${unit.startsWith("nats") ? ` ${unit}` : ""}`;
+    case "1":
+    case "ratio":
+    case "norm":
+      return short(value);
+    default:
+      return `${short(value)} ${unit}`;
+  }
+}
+
+function short(value: number): string {
+  if (Number.isInteger(value)) return String(value);
+  const size = Math.abs(value);
+  return size < 1e-3 || size >= 1e6 ? value.toExponential(2) : value.toPrecision(size >= 100 ? 4 : 3);
+}
