@@ -1,0 +1,99 @@
+import type { Sample } from "../../batches/sample.js";
+import { UserError } from "../../errors.js";
+import { permutation } from "./permutation.js";
+
+/** A dataset whose rows can be asked for in any order. */
+export interface IndexedSamples {
+  readonly length: number;
+  get(index: number): Sample | Promise<Sample>;
+}
+
+export type SampleSource = IndexedSamples | Iterable<Sample> | AsyncIterable<Sample>;
+
+/** `prompt_id` is the sample's position in the run's stream, epoch after epoch. */
+export interface StreamedSample {
+  readonly prompt_id: number;
+  readonly sample: Sample;
+}
+
+/** Where a stream stands; JSON. */
+export interface StreamCursor {
+  /** Samples handed out since the run began. */
+  readonly drawn: number;
+}
+
+/**
+ * The samples of a run, one after another. A dataset with `length` and `get` never ends: every epoch is a permutation
+ * keyed by (seed, epoch), and what is left of an epoch opens the next step. An iterable is taken in its own order, once.
+ * A stream opened at the cursor of another goes on exactly where that one stood.
+ */
+export class PromptStream implements AsyncDisposable {
+  readonly #draw: (position: number) => Promise<Sample | undefined>;
+  readonly #close: () => Promise<void>;
+  #drawn: number;
+
+  constructor(source: SampleSource, options: { readonly seed: number; readonly cursor?: StreamCursor | undefined }) {
+    this.#drawn = options.cursor?.drawn ?? 0;
+    [this.#draw, this.#close] = isIndexed(source)
+      ? [shuffled(source, options.seed), async () => {}]
+      : inOrder(source, this.#drawn);
+  }
+
+  get cursor(): StreamCursor {
+    return { drawn: this.#drawn };
+  }
+
+  /** The next `count` samples; fewer, or none, only where an iterable has ended. */
+  async next(count: number): Promise<readonly StreamedSample[]> {
+    const samples: StreamedSample[] = [];
+    while (samples.length < count) {
+      const sample = await this.#draw(this.#drawn);
+      if (sample === undefined) break;
+      samples.push({ prompt_id: this.#drawn++, sample });
+    }
+    return samples;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#close();
+  }
+}
+
+function isIndexed(source: SampleSource): source is IndexedSamples {
+  return "get" in source && typeof source.get === "function" && "length" in source;
+}
+
+function shuffled(source: IndexedSamples, seed: number): (position: number) => Promise<Sample> {
+  const { length } = source;
+  if (length === 0)
+    throw new UserError("DATASET_INVALID", "the dataset has no samples", "Give a dataset with at least one row.");
+  let epoch = -1;
+  let order = new Uint32Array();
+  return async (position) => {
+    const wanted = Math.floor(position / length);
+    if (wanted !== epoch) order = permutation(length, seed, wanted);
+    epoch = wanted;
+    return await source.get(order[position % length]!);
+  };
+}
+
+function inOrder(
+  source: Iterable<Sample> | AsyncIterable<Sample>,
+  skip: number,
+): [draw: () => Promise<Sample | undefined>, close: () => Promise<void>] {
+  const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  let [skipped, ended] = [0, false];
+  const draw = async () => {
+    for (; !ended; ++skipped) {
+      const result = await iterator.next();
+      if (result.done === true) ended = true;
+      else if (skipped >= skip) return result.value;
+    }
+    return undefined;
+  };
+  const close = async () => {
+    if (!ended) await iterator.return?.();
+    ended = true;
+  };
+  return [draw, close];
+}
