@@ -34,30 +34,50 @@ for wheel in glob.glob(sys.argv[1] + "/*.whl"):
                 if runtime: print("requires " + runtime[1])
 `;
 
+/** What a failed pip says about the network, where that is the reason; else its last error. @param {string} output */
+function pipReason(output) {
+  const network =
+    /(Connection refused|timed out|Name or service not known|name resolution|Network is unreachable|403 Forbidden)/;
+  const connection = network.exec(output)?.[1];
+  if (connection) return { network: true, text: `: no package index reached (${connection})` };
+  const error = output.split("\n").findLast((line) => line.startsWith("ERROR"));
+  return { network: false, text: error ? `: ${error}` : "" };
+}
+
 /**
- * Downloads wheels. @param {string} python @param {string[]} what @param {string} folder
+ * Downloads wheels. @param {string} python @param {string[]} requirements @param {string[]} flags @param {string} folder
  */
-async function pipDownload(python, what, folder) {
-  const flags = ["--only-binary=:all:", "--retries", "1", "--disable-pip-version-check"];
-  const result = await run(python, ["-m", "pip", "download", ...flags, "-d", folder, ...what], {
-    show: process.stderr.isTTY === true, // pip's own progress bar: a wheel can be 900 MB
-  });
+async function pipDownload(python, requirements, flags, folder) {
+  const always = ["--only-binary=:all:", "--retries", "1", "--disable-pip-version-check", "-d", folder];
+  const download = (/** @type {string[]} */ more) =>
+    run(python, ["-m", "pip", "download", ...always, ...flags, ...more, ...requirements], {
+      show: process.stderr.isTTY === true, // pip's own progress bar: a wheel can be 900 MB
+    });
+  let result = await download([]);
+  // The libraries are the same for every Python: a wheel made for another version will do.
+  if (result.status !== 0 && !pipReason(result.output).network) result = await download(["--python-version", "3.11"]);
   if (result.status === 0) return;
-  const named = what.filter((word) => !word.startsWith("-")).join(" ");
-  if (/No module named pip/.test(result.output))
-    throw new SetupError(
-      `libtorch is obtained by pip, and ${python} has no pip`,
-      `Install it (apt-get install python3-pip, or ${python} -m ensurepip). ${manually}`,
-    );
-  const reason = result.output
-    .split("\n")
-    .filter((line) => /error|timed out|refused/i.test(line))
-    .at(-1)
-    ?.trim();
   throw new SetupError(
-    `pip could not download ${named}${reason ? `: ${reason}` : ""}`,
+    `pip could not download ${requirements.join(" ")}${pipReason(result.output).text}`,
     `Check the network and pip's settings (${python} -m pip config list; a proxy or mirror belongs there), then run this again.\n${manually}`,
   );
+}
+
+/** @returns {Promise<string>} a Python that has pip */
+async function pythonWithPip() {
+  const python = await findPython();
+  const what = "no libtorch found, and to obtain it (pip download torch)";
+  if (!python)
+    throw new SetupError(
+      `${what} python3 is needed: there is none on PATH`,
+      `Install Python 3 with pip (apt-get install python3 python3-pip). ${manually}`,
+    );
+  if ((await run(python, ["-m", "pip", "--version"])).status !== 0)
+    throw new SetupError(
+      `${what} pip is needed: ${python} has none`,
+      `Install it (apt-get install python3-pip, or ${python} -m ensurepip). ${manually}`,
+    );
+  return python;
 }
 
 /** @param {string} python @param {string} wheels @param {string} target @returns {Promise<string[]>} requirements */
@@ -88,13 +108,7 @@ export async function downloadedLibtorch(inspect, wanted = version) {
     rmSync(home, { recursive: true, force: true });
   }
 
-  const python = await findPython();
-  if (!python)
-    throw new SetupError(
-      "no libtorch found, and no python3 on PATH to obtain it with (python3 -m pip download torch)",
-      `Install Python 3 with pip (apt-get install python3 python3-pip). ${manually}`,
-    );
-
+  const python = await pythonWithPip();
   const start = Date.now();
   let work;
   try {
@@ -110,11 +124,11 @@ export async function downloadedLibtorch(inspect, wanted = version) {
     tell(`obtaining libtorch ${wanted} with pip, once, into ${cache} (0.2 to 0.9 GB to download) ...`);
     const wheels = join(work, "wheels");
     const tree = join(work, "tree");
-    await pipDownload(python, ["--no-deps", `torch==${wanted}`], wheels);
+    await pipDownload(python, [`torch==${wanted}`], ["--no-deps"], wheels);
     const requirements = await unpackWheels(python, wheels, tree);
     if (requirements.length > 0) {
       rmSync(wheels, { recursive: true, force: true });
-      await pipDownload(python, requirements, wheels);
+      await pipDownload(python, requirements, [], wheels);
       await unpackWheels(python, wheels, tree);
     }
     const fresh = inspect(join(tree, "torch"), source);

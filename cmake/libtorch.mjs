@@ -41,7 +41,7 @@ export function inspect(folder, source) {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   const rank = (/** @type {number[]} */ [a = 0, b = 0]) => a * 1000 + b;
   if (rank([major, minor]) < rank(supported.from) || rank([major, minor]) >= rank(supported.below))
-    return `version ${version} is not supported (${supported.text} are)`;
+    return `version ${version} of ${folder} is not supported (${supported.text} are)`;
   return { folder, version, source, cuda: existsSync(join(folder, "lib", "libtorch_cuda.so")) };
 }
 

@@ -56,7 +56,7 @@ async function checkCmake() {
   if (major < oldestCmake.major || (major === oldestCmake.major && minor < oldestCmake.minor))
     throw new SetupError(
       `cmake on PATH is ${major}.${minor}, and ${oldestCmake.text} or newer is needed`,
-      `Update it: pip install cmake, or ${install}`,
+      `Install a newer one: pip install cmake. ${install}`,
     );
 }
 
