@@ -7,6 +7,7 @@
  * An atlas is a grayscale PNG of whole photos, row by row, in the official order of their class. Every row of pixels
  * is Paeth-filtered, which compresses these photos best (14.6 MB; gzip of the plain bytes: 16.0 MB).
  */
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
