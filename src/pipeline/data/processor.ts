@@ -19,7 +19,7 @@ export interface PromptOptions {
 /** What stands between a sample and the model's tokens, all of it from the checkpoint's own files. */
 export interface Processor {
   readonly image_processor: ImageProcessorSettings;
-  /** Tokens that end a completion: generation_config.json's and the tokenizer's. */
+  /** Tokens that end a completion: the tokenizer's own first (a turn is written with it), then generation_config.json's. */
   readonly stop_token_ids: readonly number[];
   readonly image_token_id: number;
   /** null: the model has none. */
@@ -124,7 +124,7 @@ async function stopTokens(
   const listed = json === undefined ? fallback : (parseAs(generationSchema, json, path).eos_token_id ?? []);
   const named = tokenizer.special_tokens["eos_token"];
   const own = named === undefined ? undefined : tokenizer.tokenId(named);
-  const ids = [...new Set(own === undefined ? listed : [...listed, own])];
+  const ids = [...new Set(own === undefined ? listed : [own, ...listed])];
   if (ids.length > 0) return ids;
   throw new UserError(
     "CHECKPOINT_INVALID",
