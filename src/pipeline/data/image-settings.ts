@@ -51,7 +51,7 @@ export async function loadImageSettings(folder: string): Promise<ImageProcessorS
   const nested = (await readJson(folder, PROCESSOR_FILE))?.["image_processor"];
   if (nested !== undefined) return settingsFrom(nested, join(folder, PROCESSOR_FILE));
   const flat = await readJson(folder, PREPROCESSOR_FILE);
-  if (flat === undefined) throw missingFile(folder, [PROCESSOR_FILE, PREPROCESSOR_FILE], "the image processor's settings");
+  if (flat === undefined) throw missingFile(folder, [PROCESSOR_FILE, PREPROCESSOR_FILE], "the image processor's configuration");
   return settingsFrom(flat, join(folder, PREPROCESSOR_FILE));
 }
 
