@@ -8,8 +8,8 @@
         {
           "action_name": "cmake_build",
           "inputs": [],
-          "outputs": ["<(PRODUCT_DIR)/sightloop.node.always"],
-          "action": ["node", "<(module_root_dir)/cmake/build.mjs", "--force"],
+          "outputs": ["<(module_root_dir)/build/Release/sightloop.node"],
+          "action": ["node", "<(module_root_dir)/cmake/build.mjs"],
           "message": "Building the addon with CMake"
         }
       ]
