@@ -1,0 +1,13 @@
+import { z } from "zod";
+import { judge } from "./grading/judge.js";
+import { defineReward } from "./reward.js";
+
+/** 1 if the completion's final answer equals the truth, else 0. The rules: grading/final-answer.ts and grading/judge.ts. */
+export const accuracy = defineReward({
+  name: "accuracy",
+  params: z.strictObject({
+    /** Largest absolute difference of two numbers that still counts as equal; absent: they must be equal exactly. */
+    tolerance: z.number().nonnegative().optional(),
+  }),
+  score: ({ completion, answer }, { tolerance }) => (judge(completion, answer, { tolerance }).correct ? 1 : 0),
+});
