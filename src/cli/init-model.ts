@@ -52,7 +52,7 @@ export async function initFolder(source: string, output: string, seed: number): 
   try {
     await mkdir(temporary, { recursive: true });
     for (const name of await readdir(source))
-      if (!/\.safetensors(\.index\.json)?$/.test(name))
+      if (/\.(json|jinja|txt)$/.test(name) && !name.includes(".safetensors"))
         await cp(join(source, name), join(temporary, name), { recursive: true });
     const made = await initModel(temporary, seed);
     await rm(target, { recursive: true, force: true });

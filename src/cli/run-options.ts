@@ -24,4 +24,4 @@ export const runOptions = (yargs: Argv): Argv<RunArguments> =>
     .option("run-folder", { type: "string", describe: "where everything is written (run_folder)" })
     .option("resume", { type: "boolean", default: false, describe: "go on from the run folder's latest checkpoint" })
     .option("dry-run", { type: "boolean", default: false, describe: "show values, batches and memory; run nothing" })
-    .option("json", { type: "boolean", default: false, describe: "one JSON object per event" }) as Argv<RunArguments>;
+    .option("json", { type: "boolean", default: false, describe: "one JSON object per event" });

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { Document, isCollection, isMap, isPair, LineCounter, parse, parseDocument } from "yaml";
+import type { Document } from "yaml";
+import { isCollection, isMap, isPair, LineCounter, parse, parseDocument } from "yaml";
 import type { z } from "zod";
 import { UserError } from "../errors.js";
 import { problems } from "./problems.js";
@@ -130,7 +131,7 @@ function applySet(document: Document, set: readonly string[]) {
         `--set ${assignment}: ${path.slice(0, blocked + 1).join(".")} is a value, not a block`,
         hint,
       );
-    if (document.contents === null || !isMap(document.contents)) document.contents = document.createNode({}) as never;
+    if (document.contents === null || !isMap(document.contents)) document.contents = document.createNode({});
     document.setIn(path, document.createNode(value));
     const key = path.join(".");
     for (const earlier of [...applied.keys()]) if (earlier.startsWith(`${key}.`)) applied.delete(earlier);

@@ -6,13 +6,24 @@ import { common, count, optimizerSchema, samplingSchema } from "./sections.js";
 
 type Issue = (path: (string | number)[], message: string) => void;
 
+/** Samples and rewards that a program hands over (src/index.ts); a file cannot name them. */
+const customDataset = z.strictObject({ name: z.literal("custom") });
+const customReward = z.strictObject({
+  name: z.literal("custom"),
+  /** The function's name: key of the reward's breakdown. */
+  function: z.string().min(1),
+  weight: z.number().default(1),
+});
+
 const datasetsSchema = z.strictObject({
-  train: datasetSchema,
+  train: z.discriminatedUnion("name", [datasetSchema, customDataset]),
   validation: datasetSchema.nullable().default(null),
   test: datasetSchema.nullable().default(null),
 });
 
-const rewardsSchema = z.array(rewardSchema).min(1, "at least one reward is needed");
+const rewardsSchema = z
+  .array(z.discriminatedUnion("name", [rewardSchema, customReward]))
+  .min(1, "at least one reward is needed");
 
 /** One run of reinforcement learning: `sightloop train`. */
 export const trainConfigSchema = z
@@ -53,7 +64,7 @@ export const trainConfigSchema = z
       );
     if (config.reference.path !== null && !needsReference(config.algorithm))
       issue(["reference", "path"], "is never read: every KL coefficient of the algorithm is 0");
-    const names = config.rewards.map((reward) => reward.name);
+    const names = config.rewards.map((reward) => (reward.name === "custom" ? reward.function : reward.name));
     names.forEach((name, i) => {
       if (names.indexOf(name) < i) issue(["rewards", i, "name"], `reward "${name}" is listed twice; raise its weight`);
     });
@@ -72,6 +83,8 @@ export const sftConfigSchema = z
     /** Longer solutions are an error that names the sample. Also the limit when evaluating. */
     max_completion_tokens: count.default(1024),
     loss_aggregation: z.enum(["token_mean", "sequence_mean", "constant"]).default("token_mean"),
+    /** Completions decoded together when evaluating. */
+    max_concurrent_completions: count.default(64),
     optimizer: optimizerSchema,
   })
   .superRefine((config, context) => {
@@ -90,8 +103,12 @@ function checkCommon(
   const { train_vision_tower, train_connector, train_language_model } = config.model;
   if (!train_vision_tower && !train_connector && !train_language_model)
     issue(["model"], "nothing is trained: set train_language_model, train_connector or train_vision_tower");
-  if (config.evaluate.every_steps > 0 && config.datasets.validation === null)
-    issue(["evaluate", "every_steps"], "needs datasets.validation; set it, or every_steps: 0");
+  const { every_steps, splits } = config.evaluate;
+  if (every_steps > 0 && !splits.some((split) => config.datasets[split] !== null))
+    issue(
+      ["evaluate", "every_steps"],
+      `needs one of datasets.${splits.join(", datasets.")}; set it, or every_steps: 0`,
+    );
 }
 
 function checkDivides(update: number, step: number, issue: Issue): void {

@@ -71,7 +71,9 @@ export const evaluationSettingSchema = z.strictObject({
 export type EvaluationSetting = z.infer<typeof evaluationSettingSchema>;
 
 export const evaluateSchema = z.strictObject({
-  /** Steps between evaluations of `datasets.validation`; 0 evaluates only before and after training. */
+  /** Those of `datasets` to evaluate; one that is not given there is left out. Choose by validation, report on test. */
+  splits: z.array(z.enum(["validation", "test"])).default(["validation"]),
+  /** Steps between evaluations; 0 evaluates only before and after training. */
   every_steps: size.default(0),
   before_training: z.boolean().default(true),
   /** Items taken from the front of the split; null takes all. */

@@ -17,8 +17,11 @@ export interface Loop {
   /** Splits to evaluate, in order; empty where nothing is evaluated. */
   readonly splits: readonly string[];
   readonly evaluate: (split: string, signal: AbortSignal) => AsyncGenerator<Progress, readonly EvaluationResult[]>;
-  /** One step: learns, and returns what to record. Rejects without having learned if the signal aborts. */
-  readonly step: (step: number, signal: AbortSignal) => AsyncGenerator<TrainEvent, StepRecord>;
+  /**
+   * One step: learns, and returns what to record; undefined if the data has ended. Rejects without having learned if the
+   * signal aborts.
+   */
+  readonly step: (step: number, signal: AbortSignal) => AsyncGenerator<TrainEvent, StepRecord | undefined>;
   /** The data stream's cursor after the steps so far. */
   readonly dataCursor: () => unknown;
   /** Writes model/ and state/ into a checkpoint's folder. */
@@ -43,7 +46,8 @@ interface Position {
  * learns, it is finished. Either way a checkpoint of the last finished step follows, then UserError INTERRUPTED.
  */
 export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<TrainEvent> {
-  const { record, steps } = loop;
+  const { record } = loop;
+  let { steps } = loop;
   const resumed = record.resumed?.cursor;
   let at: Position = resumed ?? { step: 0, data: loop.dataCursor(), evaluated: false };
   let saved = record.resumed && { step: record.resumed.cursor.step, path: record.resumed.folder };
@@ -52,7 +56,7 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
   try {
     for (;;) {
       if (!at.evaluated) {
-        if (isEvaluationDue(loop, at.step)) yield* evaluateAt(loop, at.step, signal);
+        if (isEvaluationDue(loop, at.step, steps)) yield* evaluateAt(loop, at.step, signal);
         at = { ...at, evaluated: true };
       }
       if (at.step > 0 && saved?.step !== at.step && isDue(at.step, loop.checkpoint_every_steps, steps))
@@ -60,6 +64,18 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
       if (at.step >= steps) break;
       signal.throwIfAborted();
       const finished = yield* loop.step(at.step + 1, signal);
+      if (finished === undefined) {
+        if (at.step === 0)
+          throw new UserError(
+            "DATASET_INVALID",
+            "the dataset ended before the first step had all its prompts",
+            "Lower prompts_per_step, or give more samples.",
+          );
+        yield { type: "note", message: `the data ended after ${at.step} of ${steps} steps` };
+        steps = at.step;
+        at = { ...at, evaluated: loop.splits.length === 0 || isEvaluationDue(loop, at.step, loop.steps) };
+        continue;
+      }
       at = { step: finished.step, data: loop.dataCursor(), evaluated: false };
       await record.step(finished);
       yield { type: "step", step: at.step, steps, metrics: finished.metrics };
@@ -76,9 +92,9 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
 const isDue = (step: number, every: number, last: number): boolean =>
   step === last || (every > 0 && step % every === 0);
 
-function isEvaluationDue(loop: Loop, step: number): boolean {
+function isEvaluationDue(loop: Loop, step: number, last: number): boolean {
   if (loop.splits.length === 0) return false;
-  return step === 0 ? loop.evaluate_before_training : isDue(step, loop.evaluate_every_steps, loop.steps);
+  return step === 0 ? loop.evaluate_before_training : isDue(step, loop.evaluate_every_steps, last);
 }
 
 async function* evaluateAt(

@@ -2,10 +2,10 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { namesIn } from "./files.js";
 
-/** An image as the dataset gave it; `id` is the hash of its bytes. */
+/** An image as the dataset gave it; `id` is the hash of its bytes, which are read only if they are not stored yet. */
 export interface ImageFile {
   readonly id: string;
-  readonly bytes: Uint8Array;
+  readonly read: () => Promise<Uint8Array>;
 }
 
 /** Writes each image once, named by content hash. */
@@ -17,8 +17,9 @@ export function imageStore(folder: string): (images: readonly ImageFile[]) => Pr
       const complete = (await namesIn(folder)).filter((name) => !name.endsWith(".tmp"));
       stored = new Set(complete.map((name) => name.split(".")[0]!));
     }
-    for (const { id, bytes } of images) {
+    for (const { id, read } of images) {
       if (stored.has(id)) continue;
+      const bytes = await read();
       const path = join(folder, `${id}.${extension(bytes)}`);
       await writeFile(`${path}.tmp`, bytes);
       await rename(`${path}.tmp`, path);

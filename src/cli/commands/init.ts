@@ -21,7 +21,7 @@ export const initCommand: CommandModule<object, Arguments> = {
       .option("output", { type: "string", demandOption: true, describe: "folder to make; must not exist or be empty" })
       .option("seed", { type: "number", default: 0, describe: "of the random weights" })
       .option("json", { type: "boolean", default: false })
-      .example("$0 init --preset fashion_grid_tiny --output models/tiny", "a model for the demo's task") as never,
+      .example("$0 init --preset fashion_grid_tiny --output models/tiny", "a model for the demo's task"),
   handler: async (args) => {
     const { initFolder, presetFolder } = await import("../init-model.js");
     const source = await presetFolder(args);

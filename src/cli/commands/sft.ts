@@ -9,7 +9,7 @@ export const sftCommand: CommandModule<object, RunArguments> = {
       .example("$0 sft configs/demo_sft.yaml --set model.path=models/tiny", "warm start of a new model")
       .example("$0 sft run.yaml --dry-run", "only show values, batches and memory"),
   handler: async (args) => {
-    const { runSft } = await import("../run-training.js");
-    await runSft(args);
+    const { sftCommandLine } = await import("../run-training.js");
+    await sftCommandLine(args);
   },
 };

@@ -11,7 +11,7 @@ export const trainCommand: CommandModule<object, RunArguments> = {
       .example("$0 train run.yaml --dry-run", "only show values, batches and memory")
       .example("$0 train --run-folder runs/a --resume", "go on from the latest checkpoint"),
   handler: async (args) => {
-    const { runTrain } = await import("../run-training.js");
-    await runTrain(args);
+    const { trainCommandLine } = await import("../run-training.js");
+    await trainCommandLine(args);
   },
 };

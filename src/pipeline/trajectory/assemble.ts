@@ -24,12 +24,12 @@ export interface Assembled {
 }
 
 /** How far the sampler's log-probs are from the trainer's, over completion tokens, nats. */
-export interface Mismatch {
-  readonly max: number;
-  readonly mean: number;
+export type Mismatch = {
+  readonly rollout_mismatch_max: number;
+  readonly rollout_mismatch_mean: number;
   /** k3 estimate of KL(rollout || scored). */
-  readonly kl: number;
-}
+  readonly rollout_mismatch_kl: number;
+};
 
 /** Policy (if needed) and reference (if needed) log-probs, then advantages: a batch ready to learn from. */
 export async function assemble(
@@ -68,10 +68,11 @@ export function rolloutMismatch(rollouts: RolloutBatch, scores: Scores): Mismatc
     kl += Math.exp(difference) - difference - 1;
     num_tokens += 1;
   }
-  return { max, mean: sum / Math.max(1, num_tokens), kl: kl / Math.max(1, num_tokens) };
+  const count = Math.max(1, num_tokens);
+  return { rollout_mismatch_max: max, rollout_mismatch_mean: sum / count, rollout_mismatch_kl: kl / count };
 }
 
-function checkMismatch({ max, mean }: Mismatch): void {
+function checkMismatch({ rollout_mismatch_max: max, rollout_mismatch_mean: mean }: Mismatch): void {
   if (max <= mismatch_limit) return;
   throw new UserError(
     "ROLLOUT_MISMATCH",

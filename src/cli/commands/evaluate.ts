@@ -1,0 +1,51 @@
+import type { CommandModule } from "yargs";
+
+interface Arguments {
+  readonly model: string;
+  readonly dataset: string;
+  readonly setting: readonly string[];
+  readonly "max-items": number | undefined;
+  readonly "max-completion-tokens": number;
+  readonly "max-prompt-tokens": number;
+  readonly "max-concurrent-completions": number;
+  readonly "system-prompt": string | undefined;
+  readonly seed: number;
+  readonly threads: number;
+  readonly json: boolean;
+}
+
+export const evaluateCommand: CommandModule<object, Arguments> = {
+  command: "evaluate",
+  describe: "Measure a model's accuracy on a dataset",
+  builder: (yargs) =>
+    yargs
+      .option("model", { type: "string", demandOption: true, describe: "folder in the Hugging Face layout" })
+      .option("dataset", {
+        type: "string",
+        demandOption: true,
+        describe: "YAML: {name: fashion_grid, split: test, ...}",
+      })
+      .option("setting", {
+        type: "string",
+        array: true,
+        nargs: 1,
+        default: ["{name: greedy}"],
+        describe: "YAML: {name, temperature, top_p, top_k, completions_per_prompt, assistant_prefix}; may be repeated",
+      })
+      .option("max-items", { type: "number", describe: "only the first ones" })
+      .option("max-completion-tokens", { type: "number", default: 1024 })
+      .option("max-prompt-tokens", { type: "number", default: 4096 })
+      .option("max-concurrent-completions", { type: "number", default: 64 })
+      .option("system-prompt", { type: "string", describe: "instead of the chat template's own" })
+      .option("seed", { type: "number", default: 0 })
+      .option("threads", { type: "number", default: 0, describe: "0 takes all cores" })
+      .option("json", { type: "boolean", default: false, describe: "one JSON object" })
+      .example(
+        '$0 evaluate --model m --dataset "{name: jsonl, path: test.jsonl}" --setting "{name: t1, temperature: 1, completions_per_prompt: 8}"',
+        "pass@1 to pass@8 at temperature 1",
+      ),
+  handler: async (args) => {
+    const { evaluateModel } = await import("../evaluate-model.js");
+    await evaluateModel(args);
+  },
+};

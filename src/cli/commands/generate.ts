@@ -1,0 +1,47 @@
+import type { CommandModule } from "yargs";
+
+interface Arguments {
+  readonly model: string;
+  readonly image: readonly string[];
+  readonly question: string;
+  readonly "system-prompt": string | undefined;
+  readonly "assistant-prefix": string;
+  readonly temperature: number;
+  readonly "top-p": number;
+  readonly "top-k": number;
+  readonly "max-completion-tokens": number;
+  readonly seed: number;
+  readonly threads: number;
+  readonly json: boolean;
+}
+
+export const generateCommand: CommandModule<object, Arguments> = {
+  command: "generate",
+  describe: "Answer one question about images; the text appears as it is sampled",
+  builder: (yargs) =>
+    yargs
+      .option("model", { type: "string", demandOption: true, describe: "folder in the Hugging Face layout" })
+      .option("image", {
+        type: "string",
+        array: true,
+        nargs: 1,
+        default: [] as string[],
+        defaultDescription: "none",
+        describe: "an image file; may be repeated",
+      })
+      .option("question", { type: "string", demandOption: true, describe: "may place images by <image> markers" })
+      .option("system-prompt", { type: "string", describe: "instead of the chat template's own" })
+      .option("assistant-prefix", { type: "string", default: "", describe: "text that the answer begins with" })
+      .option("temperature", { type: "number", default: 0, describe: "0 is greedy" })
+      .option("top-p", { type: "number", default: 1 })
+      .option("top-k", { type: "number", default: 0, describe: "0 keeps every token" })
+      .option("max-completion-tokens", { type: "number", default: 512 })
+      .option("seed", { type: "number", default: 0 })
+      .option("threads", { type: "number", default: 0, describe: "0 takes all cores" })
+      .option("json", { type: "boolean", default: false, describe: "one JSON object at the end, no streaming" })
+      .example('$0 generate --model models/tiny --image grid.png --question "total?"', "a greedy answer"),
+  handler: async (args) => {
+    const { generate } = await import("../generate.js");
+    await generate(args);
+  },
+};

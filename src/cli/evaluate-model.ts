@@ -1,0 +1,118 @@
+import { parse } from "yaml";
+import type { z } from "zod";
+import { problems } from "../config/problems.js";
+import { evaluationSettingSchema } from "../config/sections.js";
+import { datasetSchema, openDataset } from "../datasets/registry.js";
+import { UserError } from "../errors.js";
+import { evaluate } from "../evaluate/evaluate.js";
+import type { EvaluationResult } from "../evaluate/result.js";
+import { openInference } from "../pipeline/inference.js";
+import { withPhase } from "../pipeline/loop.js";
+import { percent, table } from "./format.js";
+import { untilInterrupted } from "./interrupt.js";
+import { presenter } from "./present.js";
+
+export interface EvaluateArguments {
+  readonly model: string;
+  readonly dataset: string;
+  readonly setting: readonly string[];
+  readonly "max-items": number | undefined;
+  readonly "max-completion-tokens": number;
+  readonly "max-prompt-tokens": number;
+  readonly "max-concurrent-completions": number;
+  readonly "system-prompt": string | undefined;
+  readonly seed: number;
+  readonly threads: number;
+  readonly json: boolean;
+}
+
+/** Accuracy of one model on one dataset, a row for each setting. */
+export async function evaluateModel(args: EvaluateArguments): Promise<void> {
+  const dataset_config = yamlOption(datasetSchema, "dataset", args.dataset);
+  const settings = args.setting.map((text) => yamlOption(evaluationSettingSchema, "setting", text));
+  using interrupt = untilInterrupted();
+  const { signal } = interrupt;
+  const dataset = await openDataset(dataset_config, { base_folder: process.cwd() });
+  const { seed, threads } = args;
+  await using model = await openInference({ model_path: args.model, seed, threads });
+  using present = presenter({ json: false });
+  const events = withPhase(
+    evaluate({
+      ...model,
+      ...{ samples: dataset, settings, seed, signal },
+      max_items: args["max-items"] ?? null,
+      system_prompt: args["system-prompt"] ?? null,
+      max_prompt_tokens: args["max-prompt-tokens"],
+      max_completion_tokens: args["max-completion-tokens"],
+      max_concurrent_completions: args["max-concurrent-completions"],
+      kv_block_size: 16,
+    }),
+    0,
+    "evaluate",
+    "completions",
+  );
+  try {
+    for (;;) {
+      const next = await events.next();
+      if (next.done !== true) {
+        if (!args.json) present(next.value);
+        continue;
+      }
+      present[Symbol.dispose]();
+      console.log(
+        args.json
+          ? JSON.stringify({ model: args.model, dataset: dataset_config, results: next.value })
+          : resultTable(next.value),
+      );
+      return;
+    }
+  } catch (cause) {
+    if (!signal.aborted || cause instanceof UserError) throw cause;
+    throw new UserError("INTERRUPTED", "interrupted before the evaluation was complete", "Run it again.", { cause });
+  }
+}
+
+export function resultTable(results: readonly EvaluationResult[]): string {
+  const ks = [...new Set(results.flatMap(({ pass_at }) => Object.keys(pass_at).map(Number)))].filter((k) => k > 1);
+  return table(
+    [
+      "setting",
+      "items",
+      "per item",
+      "accuracy",
+      "95 % interval",
+      ...ks.map((k) => `pass@${k}`),
+      "mean length",
+      "truncated",
+    ],
+    results.map((result) => [
+      result.setting,
+      String(result.num_items),
+      String(result.completions_per_prompt),
+      percent(result.accuracy),
+      `${percent(result.interval[0])} to ${percent(result.interval[1])}`,
+      ...ks.map((k) => (result.pass_at[k] === undefined ? "" : percent(result.pass_at[k]))),
+      `${result.mean_completion_length.toFixed(1)} tokens`,
+      percent(result.truncated),
+    ]),
+  );
+}
+
+/** An option whose value is a YAML mapping; a bare word is taken as its name. */
+function yamlOption<S extends z.ZodType>(schema: S, option: string, text: string): z.infer<S> {
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (cause) {
+    throw new UserError("CONFIG_INVALID", `--${option} ${text}: not valid YAML`, `sightloop evaluate --help`, {
+      cause,
+    });
+  }
+  const input = typeof value === "string" ? { name: value } : value;
+  const result = schema.safeParse(input);
+  if (result.success) return result.data;
+  const lines = problems(result.error, schema, input).map(
+    ({ path, message }) => `${path.map(String).join(".") || option}: ${message}`,
+  );
+  throw new UserError("CONFIG_INVALID", `--${option} ${text}: ${lines.join("; ")}`, "sightloop evaluate --help");
+}

@@ -1,0 +1,90 @@
+import { UserError } from "../errors.js";
+import { buildPrompts } from "../pipeline/data/prompts.js";
+import { openInference } from "../pipeline/inference.js";
+import { untilInterrupted } from "./interrupt.js";
+
+export interface GenerateArguments {
+  readonly model: string;
+  readonly image: readonly string[];
+  readonly question: string;
+  readonly "system-prompt": string | undefined;
+  readonly "assistant-prefix": string;
+  readonly temperature: number;
+  readonly "top-p": number;
+  readonly "top-k": number;
+  readonly "max-completion-tokens": number;
+  readonly seed: number;
+  readonly threads: number;
+  readonly json: boolean;
+}
+
+/** Samples one completion; its text is printed as it grows. */
+export async function generate(args: GenerateArguments): Promise<void> {
+  checkNumbers(args);
+  using interrupt = untilInterrupted();
+  const { signal } = interrupt;
+  await using model = await openInference({ model_path: args.model, seed: args.seed, threads: args.threads });
+  const { engine, processor } = model;
+  const images = args.image.map((path) => ({ path }));
+  const sample = { id: "the question", question: args.question, answer: "", images };
+  const prompts = await buildPrompts(engine, processor, [{ prompt_id: 0, sample }], {
+    system_prompt: args["system-prompt"],
+    assistant_prefix: args["assistant-prefix"],
+    max_prompt_tokens: engine.model.max_position_embeddings,
+    signal,
+  });
+
+  const printer = textPrinter(args.json ? () => {} : (text) => process.stdout.write(text));
+  printer.show(args["assistant-prefix"]);
+  const start = performance.now();
+  try {
+    await using session = engine.rollout(
+      {
+        ...{ temperature: args.temperature, top_k: args["top-k"], top_p: args["top-p"], seed: args.seed, step: 0 },
+        max_completion_tokens: args["max-completion-tokens"],
+        stop_token_ids: processor.stop_token_ids,
+        ...{ max_concurrent_completions: 1, kv_block_size: 16, stream: true },
+      },
+      { signal },
+    );
+    await session.add(prompts, 1);
+    for await (const { token_ids, finish_reason } of session) {
+      const text = args["assistant-prefix"] + processor.decode(token_ids, { skip_special_tokens: true });
+      printer.show(text, finish_reason !== null);
+      if (finish_reason === null) continue;
+      const seconds = (performance.now() - start) / 1000;
+      const num_tokens = token_ids.length;
+      if (args.json) console.log(JSON.stringify({ text, finish_reason, num_tokens, seconds }));
+      else console.log(`\n(${num_tokens} tokens in ${seconds.toFixed(2)} s, ${finish_reason})`);
+    }
+    await session.finish();
+  } catch (cause) {
+    if (!signal.aborted) throw cause;
+    throw new UserError("INTERRUPTED", "interrupted before the answer was complete", "Run it again.", { cause });
+  }
+}
+
+function checkNumbers(args: GenerateArguments): void {
+  const wrong = (option: string, expected: string): never => {
+    throw new UserError("CONFIG_INVALID", `--${option} must be ${expected}`, "sightloop generate --help");
+  };
+  if (!(args.temperature >= 0)) wrong("temperature", "0 (greedy) or more");
+  if (!(args["top-p"] > 0 && args["top-p"] <= 1)) wrong("top-p", "above 0 and at most 1");
+  for (const option of ["top-k", "seed", "threads"] as const)
+    if (!Number.isSafeInteger(args[option]) || args[option] < 0) wrong(option, "a whole number from 0 on");
+  if (!Number.isSafeInteger(args["max-completion-tokens"]) || args["max-completion-tokens"] < 1)
+    wrong("max-completion-tokens", "a whole number from 1 on");
+}
+
+/** Writes what is new of a growing text; a character that is not complete yet (U+FFFD at the end) waits. */
+export function textPrinter(write: (text: string) => void) {
+  let printed = "";
+  return {
+    show(text: string, last = true): void {
+      const ready = last ? text : text.replace(/\uFFFD+$/, "");
+      if (!ready.startsWith(printed) || ready.length === printed.length) return;
+      write(ready.slice(printed.length));
+      printed = ready;
+    },
+  };
+}

@@ -1,0 +1,117 @@
+import { basename, join } from "node:path";
+import type { z } from "zod";
+import { needsReference } from "../config/algorithms.js";
+import { batchArithmetic } from "../config/arithmetic.js";
+import { type LoadedConfig, loadConfig } from "../config/load.js";
+import { memoryPlan } from "../config/memory-plan.js";
+import { type SftConfig, sftConfigSchema, type TrainConfig, trainConfigSchema } from "../config/schema.js";
+import { UserError } from "../errors.js";
+import type { TrainEvent } from "../pipeline/events.js";
+import { openTrainingSet, type RunOptions } from "../pipeline/open-run.js";
+import { runSft, runTrain } from "../pipeline/run.js";
+import { dryRunText } from "./dry-run.js";
+import { untilInterrupted } from "./interrupt.js";
+import { presenter } from "./present.js";
+import type { RunArguments } from "./run-options.js";
+
+/** `sightloop train` */
+export async function trainCommandLine(args: RunArguments): Promise<void> {
+  const loaded = await load(trainConfigSchema, args);
+  const { config } = loaded;
+  const { max_completion_tokens, max_concurrent_completions } = config.sampling;
+  if (args["dry-run"])
+    await dryRun(args, loaded, {
+      with_reference: needsReference(config.algorithm),
+      completions_per_prompt: config.completions_per_prompt,
+      ...{ max_completion_tokens, max_concurrent_completions },
+    });
+  else await run(args, (signal) => runTrain(config, runOptions("train", args, config), signal));
+}
+
+/** `sightloop sft` */
+export async function sftCommandLine(args: RunArguments): Promise<void> {
+  const loaded = await load(sftConfigSchema, args);
+  const { config } = loaded;
+  const { max_completion_tokens, max_concurrent_completions } = config;
+  if (args["dry-run"])
+    await dryRun(args, loaded, {
+      with_reference: false,
+      completions_per_prompt: 1,
+      ...{ max_completion_tokens, max_concurrent_completions },
+    });
+  else await run(args, (signal) => runSft(config, runOptions("sft", args, config), signal));
+}
+
+async function load<S extends z.ZodType<TrainConfig | SftConfig>>(
+  schema: S,
+  args: RunArguments,
+): Promise<LoadedConfig<z.infer<S>>> {
+  const folder = args["run-folder"];
+  const file = args.config ?? (args.resume && folder !== undefined ? join(folder, "config.yaml") : undefined);
+  if (file === undefined)
+    throw new UserError(
+      "CONFIG_INVALID",
+      "no config given",
+      "Name a YAML file, or resume a run by --run-folder <folder> --resume.",
+    );
+  const loaded = await loadConfig(schema, file, args.set);
+  if (folder !== undefined) return replaceRunFolder(loaded, folder, "--run-folder");
+  if (loaded.config.run_folder !== null) return loaded;
+  if (args.resume)
+    throw new UserError("CONFIG_INVALID", "--resume needs to know the run's folder", "Add --run-folder <folder>.");
+  const name = basename(file).replace(/\.ya?ml$/, "");
+  return replaceRunFolder(loaded, join("runs", `${name}-${timestamp()}`), "default");
+}
+
+const replaceRunFolder = <T extends object>(
+  loaded: LoadedConfig<T>,
+  folder: string,
+  origin: string,
+): LoadedConfig<T> => ({
+  config: { ...loaded.config, run_folder: folder },
+  origins: new Map([...loaded.origins, ["run_folder", origin]]),
+});
+
+/** Local time, sortable, usable in a file name: 20250131-235959. */
+export function timestamp(now = new Date()): string {
+  const two = (value: number): string => String(value).padStart(2, "0");
+  const day = `${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`;
+  return `${day}-${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
+}
+
+const runOptions = (verb: string, args: RunArguments, config: TrainConfig | SftConfig): RunOptions => ({
+  resume: args.resume,
+  command: `sightloop ${verb} --run-folder ${config.run_folder} --resume`,
+  base_folder: process.cwd(),
+});
+
+async function run(args: RunArguments, start: (signal: AbortSignal) => AsyncGenerator<TrainEvent>): Promise<void> {
+  using interrupt = untilInterrupted();
+  using present = presenter(args);
+  for await (const event of start(interrupt.signal)) present(event);
+}
+
+interface DryRunNeeds {
+  readonly with_reference: boolean;
+  readonly completions_per_prompt: number;
+  readonly max_completion_tokens: number;
+  readonly max_concurrent_completions: number;
+}
+
+async function dryRun(
+  args: RunArguments,
+  { config, origins }: LoadedConfig<TrainConfig | SftConfig>,
+  needs: DryRunNeeds,
+): Promise<void> {
+  const { length: num_items } = await openTrainingSet(config.datasets.train, process.cwd());
+  const arithmetic = batchArithmetic(config, num_items);
+  const memory = await memoryPlan({
+    ...needs,
+    model: config.model,
+    max_prompt_tokens: config.prompt.max_prompt_tokens,
+    tokens_per_microbatch: config.tokens_per_microbatch,
+    image_cache_bytes: config.image_cache_bytes,
+  });
+  if (args.json) console.log(JSON.stringify({ config, origins: Object.fromEntries(origins), arithmetic, memory }));
+  else console.log(dryRunText({ config, origins, arithmetic, num_items, memory }));
+}

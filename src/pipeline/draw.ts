@@ -1,0 +1,73 @@
+import { readFile } from "node:fs/promises";
+import { flatValues, stringLists } from "../batches/columns.js";
+import type { PromptBatch } from "../batches/prompt.js";
+import type { RolloutBatch } from "../batches/rollout.js";
+import type { Sample } from "../batches/sample.js";
+import type { Engine } from "../engine/engine.js";
+import type { ImageFile } from "../reports/image-files.js";
+import type { RowText } from "../reports/rollout-files.js";
+import type { Processor, PromptOptions } from "./data/processor.js";
+import { buildPrompts } from "./data/prompts.js";
+import type { PromptStream, StreamedSample } from "./data/stream.js";
+
+/** The prompts of one step, and the samples they were made of. */
+export interface Drawn {
+  readonly prompts: PromptBatch;
+  readonly samples: readonly StreamedSample[];
+  sample(prompt_id: number): Sample;
+  /** As the chat template renders it, one placeholder per image. */
+  promptText(prompt_id: number): string;
+  readonly images: readonly ImageFile[];
+}
+
+export interface DrawOptions extends PromptOptions {
+  readonly max_prompt_tokens: number;
+  readonly known_images: Map<string, string>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Draws `count` samples and makes prompts of them; undefined if the stream has fewer left. */
+export async function draw(
+  engine: Engine,
+  processor: Processor,
+  stream: PromptStream,
+  count: number,
+  options: DrawOptions,
+): Promise<Drawn | undefined> {
+  const samples = await stream.next(count);
+  if (samples.length < count) return undefined;
+  const prompts = await buildPrompts(engine, processor, samples, options);
+  const by_id = new Map(samples.map(({ prompt_id, sample }) => [prompt_id, sample]));
+  const sample = (prompt_id: number): Sample => {
+    const found = by_id.get(prompt_id);
+    if (found === undefined) throw new Error(`prompt ${prompt_id} is not of this step`);
+    return found;
+  };
+  const promptText = (prompt_id: number): string => {
+    const { question, images } = sample(prompt_id);
+    return processor.renderPrompt({ question, num_images: images.length }, options);
+  };
+  return { prompts, samples, sample, promptText, images: imageFiles(prompts, samples) };
+}
+
+/** Each image of the batch once, under the engine's id. */
+function imageFiles(prompts: PromptBatch, samples: readonly StreamedSample[]): readonly ImageFile[] {
+  const ids = stringLists(prompts, "image_ids");
+  const files = new Map<string, ImageFile>();
+  samples.forEach(({ sample }, row) =>
+    sample.images.forEach((source, i) => {
+      const id = ids[row]![i]!;
+      files.set(id, { id, read: async () => ("path" in source ? readFile(source.path) : source.bytes) });
+    }),
+  );
+  return [...files.values()];
+}
+
+/** What people read beside a rollout's columns, row by row. */
+export function rowTexts(drawn: Drawn, rollouts: RolloutBatch, completions: readonly string[]): readonly RowText[] {
+  return Array.from(flatValues<BigInt64Array>(rollouts, "prompt_id"), (id, row) => ({
+    prompt: drawn.promptText(Number(id)),
+    completion: completions[row]!,
+    answer: drawn.sample(Number(id)).answer,
+  }));
+}

@@ -1,0 +1,34 @@
+import type { EvaluateConfig } from "../config/sections.js";
+import type { Engine } from "../engine/engine.js";
+import { evaluate } from "../evaluate/evaluate.js";
+import type { Processor } from "./data/processor.js";
+import type { IndexedSamples } from "./data/stream.js";
+import type { Loop } from "./loop.js";
+
+export interface EvaluatorOptions {
+  readonly engine: Engine;
+  readonly processor: Processor;
+  readonly config: {
+    readonly evaluate: EvaluateConfig;
+    readonly prompt: { readonly system_prompt: string | null; readonly max_prompt_tokens: number };
+    readonly seed: number;
+  };
+  readonly splits: Readonly<Record<string, IndexedSamples>>;
+  readonly max_completion_tokens: number;
+  readonly max_concurrent_completions: number;
+  readonly kv_block_size: number;
+  readonly known_images: Map<string, string>;
+}
+
+/** Evaluations of a run, in the config's settings. */
+export function evaluator({ config, splits, ...rest }: EvaluatorOptions): Loop["evaluate"] {
+  const { settings, max_items } = config.evaluate;
+  return (split, signal) =>
+    evaluate({
+      ...rest,
+      ...config.prompt,
+      ...{ settings, max_items, signal },
+      seed: config.seed,
+      samples: splits[split]!,
+    });
+}

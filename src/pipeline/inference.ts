@@ -1,0 +1,35 @@
+import type { Engine, EngineOptions } from "../engine/engine.js";
+import { openEngine } from "../engine/native-engine.js";
+import { loadProcessor, type Processor } from "./data/processor.js";
+
+export interface InferenceOptions {
+  readonly model_path: string;
+  readonly seed: number;
+  readonly threads: number;
+}
+
+export interface Inference extends AsyncDisposable {
+  readonly engine: Engine;
+  readonly processor: Processor;
+}
+
+/** A model to sample from: nothing is trainable, so no gradients or moments are held. */
+export async function openInference({ model_path, seed, threads }: InferenceOptions): Promise<Inference> {
+  const processor = await loadProcessor(model_path);
+  const options: EngineOptions = {
+    model_path,
+    reference_path: null,
+    with_reference: false,
+    image_processor: processor.image_processor,
+    trainable: { train_vision_tower: false, train_connector: false, train_language_model: false },
+    algorithm: { name: "supervised", loss_aggregation: "token_mean", max_completion_tokens: 1 },
+    optimizer: {
+      ...{ learning_rate: 0, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0, max_grad_norm: null },
+      ...{ schedule: "constant", warmup_steps: 0, total_steps: 1, min_learning_rate_ratio: 0 },
+    },
+    ...{ completions_per_update: 1, tokens_per_microbatch: 1, update_epochs: 1 },
+    ...{ seed, threads, image_cache_bytes: 2 ** 30 },
+  };
+  const engine = await openEngine(options);
+  return { engine, processor, [Symbol.asyncDispose]: () => engine.close() };
+}

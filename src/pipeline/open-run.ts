@@ -1,0 +1,196 @@
+import { join } from "node:path";
+import { type BatchArithmetic, batchArithmetic, resolveOptimizer } from "../config/arithmetic.js";
+import type { SftConfig, TrainConfig } from "../config/schema.js";
+import { type DatasetConfig, openDataset } from "../datasets/registry.js";
+import type { AlgorithmOptions, Engine, EngineOptions } from "../engine/engine.js";
+import { openEngine } from "../engine/native-engine.js";
+import { UserError } from "../errors.js";
+import { manifest } from "../reports/manifest.js";
+import { noRecord, openRunFolder, type RunRecord } from "../reports/run-folder.js";
+import { loadProcessor, type Processor } from "./data/processor.js";
+import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor } from "./data/stream.js";
+import { type Drawn, draw } from "./draw.js";
+import { evaluator } from "./evaluator.js";
+import type { Loop } from "./loop.js";
+import { saveCheckpoint } from "./save.js";
+
+export interface RunOptions {
+  /** Go on from the run folder's latest checkpoint. */
+  readonly resume: boolean;
+  /** What a person types to go on after an interrupt. */
+  readonly command: string;
+  /** Where relative dataset paths start. */
+  readonly base_folder: string;
+  /** Training samples in place of `datasets.train`. */
+  readonly samples?: SampleSource | undefined;
+}
+
+interface Needs {
+  readonly algorithm: AlgorithmOptions;
+  readonly with_reference: boolean;
+  readonly reference_path: string | null;
+  readonly update_epochs: number;
+  readonly max_completion_tokens: number;
+  readonly max_concurrent_completions: number;
+  readonly kv_block_size: number;
+}
+
+/** What both kinds of training hold while they run. Closing it closes the engine and the run folder. */
+export interface OpenRun extends AsyncDisposable {
+  readonly engine: Engine;
+  readonly processor: Processor;
+  readonly arithmetic: BatchArithmetic;
+  readonly num_items: number | undefined;
+  readonly loop: Omit<Loop, "step">;
+  readonly draw: (signal: AbortSignal) => Promise<Drawn | undefined>;
+}
+
+/**
+ * Opens what a run needs, cheap things first, so that a mistake shows before the model is loaded. What was opened is
+ * closed again if something fails; a run folder made for it disappears.
+ */
+export async function openRun(config: TrainConfig | SftConfig, needs: Needs, options: RunOptions): Promise<OpenRun> {
+  const { base_folder } = options;
+  const processor = await loadProcessor(config.model.path);
+  const source = options.samples ?? (await openTrainingSet(config.datasets.train, base_folder));
+  const num_items = isIndexed(source) ? source.length : undefined;
+  const arithmetic = batchArithmetic(config, num_items);
+  const splits = await openSplits(config, base_folder);
+  const record = await openRecord(config, options.resume, num_items);
+  let opened: Engine | undefined;
+  try {
+    const engine = await openEngine(engineOptions(config, needs, processor, arithmetic));
+    opened = engine;
+    if (record.resumed !== undefined) await engine.loadState(join(record.resumed.folder, "state"));
+    const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
+    const stream = new PromptStream(source, { seed: config.seed, cursor });
+    return assembleRun({ config, needs, options, processor, arithmetic, num_items, splits, record, engine, stream });
+  } catch (error) {
+    await opened?.close();
+    await record[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly config: TrainConfig | SftConfig;
+  readonly needs: Needs;
+  readonly options: RunOptions;
+  readonly processor: Processor;
+  readonly arithmetic: BatchArithmetic;
+  readonly num_items: number | undefined;
+  readonly splits: Readonly<Record<string, IndexedSamples>>;
+  readonly record: RunRecord;
+  readonly engine: Engine;
+  readonly stream: PromptStream;
+}
+
+function assembleRun(parts: Parts): OpenRun {
+  const { config, needs, options, processor, arithmetic, num_items, splits, record, engine, stream } = parts;
+  const { max_completion_tokens, max_concurrent_completions, kv_block_size } = needs;
+  const known_images = new Map<string, string>();
+  const prompting = {
+    system_prompt: config.prompt.system_prompt ?? undefined,
+    max_prompt_tokens: config.prompt.max_prompt_tokens,
+    known_images,
+  };
+  return {
+    engine,
+    processor,
+    arithmetic,
+    num_items,
+    draw: (signal) => draw(engine, processor, stream, config.prompts_per_step, { ...prompting, signal }),
+    loop: {
+      steps: arithmetic.steps,
+      record,
+      num_parameters: engine.model.num_parameters,
+      num_trainable_parameters: engine.model.num_trainable_parameters,
+      evaluate_every_steps: config.evaluate.every_steps,
+      evaluate_before_training: config.evaluate.before_training,
+      checkpoint_every_steps: config.checkpoint.every_steps,
+      splits: Object.keys(splits),
+      evaluate: evaluator({
+        ...{ engine, processor, config, splits, known_images },
+        ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
+      }),
+      dataCursor: () => stream.cursor,
+      save: (folder) => saveCheckpoint(engine, processor, config.model.path, folder),
+      command: options.command,
+    },
+    [Symbol.asyncDispose]: async () => {
+      try {
+        await stream[Symbol.asyncDispose]();
+      } finally {
+        await engine.close();
+        await record[Symbol.asyncDispose]();
+      }
+    },
+  };
+}
+
+/** @throws UserError for `custom`: a file cannot say which samples a program gave. */
+export async function openTrainingSet(
+  dataset: TrainConfig["datasets"]["train"],
+  base_folder: string,
+): Promise<IndexedSamples> {
+  if (dataset.name !== "custom") return openDataset(dataset, { base_folder });
+  throw new UserError(
+    "CONFIG_INVALID",
+    "datasets.train is custom: its samples were given by a program",
+    "Resume such a run from that program, or name a dataset that a file can describe.",
+  );
+}
+
+const isIndexed = (source: SampleSource): source is IndexedSamples => "get" in source && "length" in source;
+
+async function openSplits(
+  config: TrainConfig | SftConfig,
+  base_folder: string,
+): Promise<Readonly<Record<string, IndexedSamples>>> {
+  const open = async (split: "validation" | "test"): Promise<[string, IndexedSamples][]> => {
+    const dataset: DatasetConfig | null = config.datasets[split];
+    return dataset === null || !config.evaluate.splits.includes(split)
+      ? []
+      : [[split, await openDataset(dataset, { base_folder })]];
+  };
+  return Object.fromEntries([...(await open("validation")), ...(await open("test"))]);
+}
+
+function engineOptions(
+  config: TrainConfig | SftConfig,
+  needs: Needs,
+  processor: Processor,
+  arithmetic: BatchArithmetic,
+): EngineOptions {
+  const { path, ...trainable } = config.model;
+  return {
+    model_path: path,
+    reference_path: needs.reference_path,
+    with_reference: needs.with_reference,
+    image_processor: processor.image_processor,
+    trainable,
+    algorithm: needs.algorithm,
+    optimizer: resolveOptimizer(config.optimizer, arithmetic.optimizer_steps),
+    completions_per_update: arithmetic.completions_per_update,
+    tokens_per_microbatch: config.tokens_per_microbatch,
+    update_epochs: needs.update_epochs,
+    seed: config.seed,
+    threads: config.threads,
+    image_cache_bytes: config.image_cache_bytes,
+  };
+}
+
+async function openRecord(
+  config: TrainConfig | SftConfig,
+  resume: boolean,
+  num_items: number | undefined,
+): Promise<RunRecord> {
+  if (config.run_folder === null) return noRecord;
+  return openRunFolder({
+    folder: config.run_folder,
+    config,
+    manifest: await manifest(config.seed, { training_samples: num_items ?? null }),
+    resume,
+    keep_last: config.checkpoint.keep_last,
+  });
+}

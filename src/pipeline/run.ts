@@ -1,0 +1,88 @@
+import { needsReference } from "../config/algorithms.js";
+import type { SftConfig, TrainConfig } from "../config/schema.js";
+import { UserError } from "../errors.js";
+import { createGrader, type RewardSpec } from "../rewards/grader.js";
+import type { TrainEvent } from "./events.js";
+import { openRun, type RunOptions } from "./open-run.js";
+import { sft, solutionTokens } from "./sft.js";
+import { train } from "./train.js";
+
+export interface TrainOptions extends RunOptions {
+  /** In place of the config's `rewards`. */
+  readonly rewards?: readonly RewardSpec[] | undefined;
+}
+
+/** Reinforcement learning as a config describes it, from opening the model to the last checkpoint. */
+export async function* runTrain(
+  config: TrainConfig,
+  options: TrainOptions,
+  signal: AbortSignal,
+): AsyncGenerator<TrainEvent> {
+  const { sampling, completions_per_prompt, old_logprobs } = config;
+  const { max_completion_tokens, max_concurrent_completions, kv_block_size } = sampling;
+  const with_reference = needsReference(config.algorithm);
+  const grader = createGrader(options.rewards ?? namedRewards(config), { timeout_ms: config.reward_timeout_ms });
+  const needs = {
+    algorithm: { ...config.algorithm, max_completion_tokens },
+    ...{ with_reference, reference_path: config.reference.path, update_epochs: config.update_epochs },
+    ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
+  };
+  await using run = await openRun(config, needs, options);
+  const { engine, processor, loop, num_items } = run;
+  yield* train(
+    {
+      ...{ engine, loop, num_items, completions_per_prompt, old_logprobs, with_reference },
+      draw: run.draw,
+      sampling: (step) => ({
+        ...sampling,
+        ...{ stop_token_ids: processor.stop_token_ids, seed: config.seed, step, stream: false },
+      }),
+      decode: (ids) => processor.decode(ids, { skip_special_tokens: true }),
+      grade:
+        (drawn, stop) =>
+        (prompt_id, completion, { finish_reason, token_ids }) => {
+          const sample = drawn.sample(prompt_id);
+          const input = {
+            ...{ completion, sample, prompt: drawn.promptText(prompt_id), answer: sample.answer },
+            finish_reason: finish_reason ?? "length",
+            token_count: token_ids.length,
+          };
+          return grader.grade(input, stop);
+        },
+      optimizer_steps_per_step: run.arithmetic.optimizer_steps_per_step,
+    },
+    signal,
+  );
+}
+
+/** @throws UserError for `custom`: a file cannot say what a function computes. */
+const namedRewards = (config: TrainConfig): readonly RewardSpec[] =>
+  config.rewards.map((reward) => {
+    if (reward.name !== "custom") return reward;
+    throw new UserError(
+      "CONFIG_INVALID",
+      `reward ${reward.function} was given by a program`,
+      "Resume such a run from that program, or name rewards that a file can describe.",
+    );
+  });
+
+/** Supervised fine-tuning as a config describes it. */
+export async function* runSft(config: SftConfig, options: RunOptions, signal: AbortSignal): AsyncGenerator<TrainEvent> {
+  const { max_completion_tokens, max_concurrent_completions, loss_aggregation } = config;
+  const needs = {
+    algorithm: { name: "supervised" as const, loss_aggregation, max_completion_tokens },
+    ...{ with_reference: false, reference_path: null, update_epochs: 1 },
+    ...{ max_completion_tokens, max_concurrent_completions, kv_block_size: 16 },
+  };
+  await using run = await openRun(config, needs, options);
+  const { engine, processor, loop, num_items } = run;
+  yield* sft(
+    {
+      ...{ engine, loop, num_items },
+      draw: run.draw,
+      solutions: (drawn) => solutionTokens(processor, drawn, max_completion_tokens),
+      optimizer_steps_per_step: run.arithmetic.optimizer_steps_per_step,
+    },
+    signal,
+  );
+}

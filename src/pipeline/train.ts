@@ -1,0 +1,96 @@
+import type { Engine, SamplingOptions } from "../engine/engine.js";
+import type { StepRecord } from "../reports/run-folder.js";
+import { type Drawn, rowTexts } from "./draw.js";
+import type { TrainEvent } from "./events.js";
+import { type Loop, runLoop, withPhase } from "./loop.js";
+import { collect, type CollectOptions } from "./rollout/collect.js";
+import { stopwatch } from "./stopwatch.js";
+import { assemble } from "./trajectory/assemble.js";
+import { measureTrajectories } from "./trajectory/measure.js";
+import { update } from "./update/update.js";
+
+/** One run of reinforcement learning: what each of its four steps needs. */
+export interface TrainRun {
+  readonly engine: Engine;
+  readonly loop: Omit<Loop, "step">;
+  readonly draw: (signal: AbortSignal) => Promise<Drawn | undefined>;
+  readonly sampling: (step: number) => SamplingOptions;
+  readonly completions_per_prompt: number;
+  readonly decode: CollectOptions["decode"];
+  readonly grade: (drawn: Drawn, signal: AbortSignal) => CollectOptions["grade"];
+  readonly old_logprobs: "rollout" | "recompute";
+  readonly with_reference: boolean;
+  readonly optimizer_steps_per_step: number;
+  /** Samples of the training set; undefined where unknown. */
+  readonly num_items: number | undefined;
+}
+
+/** Trains to the end of the run, or to the first interrupt. */
+export const train = (run: TrainRun, signal: AbortSignal): AsyncGenerator<TrainEvent> =>
+  runLoop({ ...run.loop, step: (step) => trainStep(run, step, signal) }, signal);
+
+async function* trainStep(
+  run: TrainRun,
+  step: number,
+  signal: AbortSignal,
+): AsyncGenerator<TrainEvent, StepRecord | undefined> {
+  const { engine, decode, completions_per_prompt, old_logprobs, with_reference } = run;
+  const optimizer_steps = run.optimizer_steps_per_step;
+  const sampling = run.sampling(step);
+  const { temperature } = sampling;
+  const clock = stopwatch();
+
+  // 1 data flow
+  const drawn = await run.draw(signal);
+  if (drawn === undefined) return undefined;
+  clock.lap("data_seconds");
+
+  // 2 response collection, graded while it is sampled
+  const grade = run.grade(drawn, signal);
+  const collecting = collect(engine, drawn.prompts, { completions_per_prompt, sampling, decode, grade, signal });
+  const { rollouts, rewards, completions, grading_wait_seconds } = yield* withPhase(
+    collecting,
+    step,
+    "rollout",
+    "completions",
+  );
+  clock.lap("rollout_seconds");
+
+  // 3 trajectory generation; the first step proves that sampler and trainer agree
+  const verify_rollout = step === 1;
+  yield { type: "progress", step, phase: "score", done: 0, total: 1, unit: "batches" };
+  const assembling = { temperature, old_logprobs, with_reference, verify_rollout, signal };
+  const { trajectories, mismatch } = await assemble(engine, rollouts, rewards, assembling);
+  clock.lap("trajectory_seconds");
+
+  // 4 policy update; not cancelled: a step that has begun to learn is finished
+  signal.throwIfAborted();
+  yield { type: "progress", step, phase: "update", done: 0, total: optimizer_steps, unit: "optimizer steps" };
+  const stats = await update(engine, trajectories, { temperature, optimizer_steps });
+  clock.lap("update_seconds");
+
+  await engine.pruneImages([]);
+  const { rss_bytes, peak_rss_bytes } = await engine.memory();
+  const measured = measureTrajectories(trajectories, rewards);
+  const num_tokens = measured["completion_length_mean"]! * trajectories.numRows;
+  const prompts_seen = step * drawn.samples.length;
+  return {
+    step,
+    trajectories,
+    texts: rowTexts(drawn, rollouts, completions),
+    images: drawn.images,
+    metrics: {
+      ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
+      prompts_seen,
+      ...measured,
+      ...stats,
+      ...mismatch,
+      ...clock.laps(),
+      grading_wait_seconds,
+      step_seconds: clock.total(),
+      rollout_tokens_per_second: num_tokens / clock.laps()["rollout_seconds"]!,
+      rss_bytes,
+      peak_rss_bytes,
+    },
+  };
+}
