@@ -28,7 +28,7 @@ export interface Grader {
   /** Names of the parts, in order. */
   readonly names: readonly string[];
   /** @throws UserError REWARD_FAILED if a reward throws, takes too long or is not a finite number; the signal's reason. */
-  grade(input: RewardInput, signal?: AbortSignal): Promise<Grade>;
+  readonly grade: (input: RewardInput, signal?: AbortSignal) => Promise<Grade>;
 }
 
 /**
@@ -43,7 +43,7 @@ export function createGrader(specs: readonly RewardSpec[], options: { readonly t
     throw new UserError("CONFIG_INVALID", `two rewards are named "${twice}"`, "Give each reward its own name.");
   return {
     names,
-    async grade(input, signal) {
+    grade: async (input, signal) => {
       signal?.throwIfAborted();
       const controller = new AbortController();
       const cancel = (): void => controller.abort(signal?.reason);
