@@ -6,6 +6,14 @@
 #
 #   room_name(<path> <variable>)  the CMake target of a room: pipeline/data -> pipeline_data
 
+# The headers of ATen and of the JSON reader take 10 to 20 s to parse: they are compiled once and reused by every room. What a file may name is still
+# what it includes, since rooms hold no ATen of their own; a room's own headers are never in here.
+file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "")
+add_library(precompiled STATIC ${CMAKE_BINARY_DIR}/precompiled.cpp)
+target_link_libraries(precompiled PRIVATE libtorch third_party warnings)
+target_precompile_headers(precompiled PRIVATE
+  <ATen/ATen.h> <ATen/Parallel.h> <torch/csrc/autograd/custom_function.h> <nlohmann/json.hpp>)
+
 function(room_name path variable)
   string(REPLACE "/" "_" name ${path})
   set(${variable} ${name} PARENT_SCOPE)
@@ -36,6 +44,7 @@ function(room path)
     set_property(GLOBAL APPEND PROPERTY SIGHTLOOP_ROOMS ${name})
     set(scope PUBLIC)
     target_link_libraries(${name} PRIVATE warnings)
+    target_precompile_headers(${name} REUSE_FROM precompiled)
   else()
     add_library(${name} INTERFACE)
     set(scope INTERFACE)

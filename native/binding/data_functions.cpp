@@ -10,24 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "binding/guard.h"
+#include "engine/options.h"
 #include "pipeline/data/patches.h"
 #include "pipeline/data/positions.h"
 #include "pipeline/data/smart_resize.h"
 
 namespace sightloop::binding {
 namespace {
-
-// Runs `body`; a failure becomes a JS Error with the message alone.
-template <typename Body>
-Napi::Value guarded(const Napi::CallbackInfo& info, Body body) {
-  try {
-    return body();
-  } catch (const c10::Error& error) {
-    throw Napi::Error::New(info.Env(), error.what_without_backtrace());
-  } catch (const nlohmann::json::exception& error) {
-    throw Napi::Error::New(info.Env(), std::string("settingsJson: ") + error.what());
-  }
-}
 
 int64_t integer_argument(const Napi::CallbackInfo& info, size_t index, const char* name) {
   if (info[index].IsNumber()) return info[index].As<Napi::Number>().Int64Value();
@@ -39,20 +29,6 @@ Array typed_array_argument(const Napi::CallbackInfo& info, size_t index, napi_ty
   if (info[index].IsTypedArray() && info[index].As<Napi::TypedArray>().TypedArrayType() == type)
     return info[index].As<Array>();
   throw Napi::TypeError::New(info.Env(), std::string(name) + " is not a typed array of the right kind");
-}
-
-data::ImageProcessorSettings settings_from(const std::string& text) {
-  const auto json = nlohmann::json::parse(text);
-  return {
-      .patch_size = json.at("patch_size"),
-      .temporal_patch_size = json.at("temporal_patch_size"),
-      .merge_size = json.at("merge_size"),
-      .min_pixels = json.at("min_pixels"),
-      .max_pixels = json.at("max_pixels"),
-      .rescale_factor = json.at("rescale_factor"),
-      .image_mean = json.at("image_mean").get<std::array<double, 3>>(),
-      .image_std = json.at("image_std").get<std::array<double, 3>>(),
-  };
 }
 
 Napi::Array number_array(Napi::Env env, std::span<const int64_t> values) {
@@ -76,7 +52,7 @@ Napi::Value preprocess_image(const Napi::CallbackInfo& info) {
     const auto rgb = typed_array_argument<Napi::Uint8Array>(info, 0, napi_uint8_array, "rgb");
     const auto height = integer_argument(info, 1, "height"), width = integer_argument(info, 2, "width");
     if (!info[3].IsString()) throw Napi::TypeError::New(env, "settingsJson must be a string");
-    const auto settings = settings_from(info[3].As<Napi::String>().Utf8Value());
+    const auto settings = engine::parse_image_processor(nlohmann::json::parse(info[3].As<Napi::String>().Utf8Value()));
     TORCH_CHECK(static_cast<int64_t>(rgb.ElementLength()) == height * width * 3, "preprocessImage: expected ",
                 height * width * 3, " bytes for ", height, " x ", width, " RGB pixels, got ", rgb.ElementLength());
 

@@ -1,0 +1,291 @@
+#include "binding/engine_functions.h"
+
+#include <ATen/ATen.h>
+
+#include "binding/columns.h"
+#include "binding/engine_handle.h"
+#include "binding/guard.h"
+#include "binding/tensors.h"
+
+// Each function: arguments on the JavaScript thread, work on the engine thread, result on the JavaScript thread.
+namespace sightloop::binding {
+namespace {
+
+using Settle = EngineThread::Settle;
+using Handle = std::shared_ptr<EngineHandle>;
+
+Settle nothing() {
+  return [](Napi::Env env) { return env.Undefined(); };
+}
+
+Napi::Value number(Napi::Env env, double value) { return Napi::Number::New(env, value); }
+
+Napi::Object write_info(Napi::Env env, const engine::ModelInfo& info) {
+  auto object = Napi::Object::New(env);
+  object.Set("model_type", info.spec.model_type);
+  object.Set("num_parameters", number(env, static_cast<double>(info.num_parameters)));
+  object.Set("num_trainable_parameters", number(env, static_cast<double>(info.num_trainable_parameters)));
+  object.Set("vocab_size", number(env, static_cast<double>(info.spec.vocab_size)));
+  object.Set("max_position_embeddings", number(env, static_cast<double>(info.spec.max_position_embeddings)));
+  object.Set("image_token_id", number(env, static_cast<double>(info.spec.image_token_id)));
+  object.Set("video_token_id", number(env, static_cast<double>(info.spec.video_token_id)));
+  return object;
+}
+
+// openEngine(options: string): Promise<{ engine, model }>
+Napi::Value open_engine(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    auto options = std::make_shared<engine::EngineOptions>(
+        engine::parse_engine_options(nlohmann::json::parse(string_argument(info, 0, "options"))));
+    auto handle = std::make_shared<EngineHandle>(info.Env());
+    return handle->thread.run(info.Env(), [handle, options](const std::stop_token&) -> Settle {
+      handle->engine = std::make_unique<engine::Engine>(std::move(*options));
+      return [handle, model = handle->engine->model_info()](Napi::Env env) {
+        auto result = Napi::Object::New(env);
+        result.Set("engine", wrap(env, handle));
+        result.Set("model", write_info(env, model));
+        return result;
+      };
+    });
+  });
+}
+
+// closeEngine(engine): Promise<void>   Frees the weights once what is queued has run.
+Napi::Value close_engine(const Napi::CallbackInfo& info) {
+  const auto handle = engine_argument(info, 0);
+  return handle->thread.run(info.Env(), [handle](const std::stop_token&) {
+    handle->engine.reset();
+    return nothing();
+  });
+}
+
+// addImages(engine, ids: string[], rgb: Uint8Array[], heights: number[], widths: number[]): Promise<number[][]>
+Napi::Value add_images(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    struct Image {
+      std::string id;
+      at::Tensor rgb;
+      int64_t height, width;
+    };
+    const auto handle = engine_argument(info, 0);
+    const auto ids = strings(info[1], "ids");
+    const auto rgb = object_argument(info, 2, "rgb"), heights = object_argument(info, 3, "heights"),
+               widths = object_argument(info, 4, "widths");
+    std::vector<Image> images;
+    for (uint32_t i = 0; i < ids.size(); ++i) {
+      images.push_back({.id = ids[i],
+                        .rgb = borrow(rgb.Get(i), at::kByte, "rgb"),
+                        .height = heights.Get(i).ToNumber().Int64Value(),
+                        .width = widths.Get(i).ToNumber().Int64Value()});
+      TORCH_CHECK(images[i].rgb.numel() == images[i].height * images[i].width * 3, "image ", ids[i], ": ",
+                  images[i].rgb.numel(), " bytes are not ", images[i].height, " x ", images[i].width, " RGB pixels");
+    }
+    return handle->thread.run(
+        info.Env(),
+        [handle, images](const std::stop_token&) -> Settle {
+          std::vector<data::GridThw> grids;
+          for (const auto& image : images)
+            grids.push_back(
+                handle->open().add_image(image.id, image.rgb.data_ptr<uint8_t>(), image.height, image.width));
+          return [grids](Napi::Env env) {
+            auto result = Napi::Array::New(env, grids.size());
+            for (uint32_t i = 0; i < grids.size(); ++i) {
+              auto grid = Napi::Array::New(env, 3);
+              grid[0U] = static_cast<double>(grids[i].t);
+              grid[1U] = static_cast<double>(grids[i].h);
+              grid[2U] = static_cast<double>(grids[i].w);
+              result[i] = grid;
+            }
+            return result;
+          };
+        },
+        {}, {rgb});
+  });
+}
+
+// pruneImages(engine, keep: string[]): Promise<void>
+Napi::Value prune_images(const Napi::CallbackInfo& info) {
+  const auto handle = engine_argument(info, 0);
+  const auto keep = strings(info[1], "keep");
+  return handle->thread.run(info.Env(), [handle, keep](const std::stop_token&) {
+    handle->open().prune_images({keep.begin(), keep.end()});
+    return nothing();
+  });
+}
+
+// score(engine, rollouts, which: "policy" | "reference", temperature, stop): Promise<{ logprobs, entropy }>
+Napi::Value score(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto handle = engine_argument(info, 0);
+    const auto columns = object_argument(info, 1, "rollouts");
+    const auto which = string_argument(info, 2, "which") == "policy" ? engine::Which::policy : engine::Which::reference;
+    const auto temperature = number_argument(info, 3, "temperature");
+    return handle->thread.run(
+        info.Env(),
+        [handle, batch = read_rollouts(columns), which, temperature](const std::stop_token& stop) -> Settle {
+          return [scores = handle->open().score(batch, which, temperature, stop)](Napi::Env env) {
+            auto result = Napi::Object::New(env);
+            result.Set("logprobs", share(env, scores.logprobs));
+            result.Set("entropy", share(env, scores.entropy));
+            return result;
+          };
+        },
+        stop_argument(info, 4), {columns});
+  });
+}
+
+// advantages(engine, rollouts, { reward, policy_logprobs, reference_logprobs | null }): Promise<Float32Array>
+Napi::Value advantages(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto handle = engine_argument(info, 0);
+    const auto columns = object_argument(info, 1, "rollouts"), more = object_argument(info, 2, "scores");
+    const auto batch = read_rollouts(columns);
+    const auto reward = borrow(more.Get("reward"), at::kFloat, "reward");
+    const auto policy = optional_floats(more, "policy_logprobs"), reference = optional_floats(more, "reference_logprobs");
+    TORCH_CHECK(reward.numel() == batch.rows(), "reward: expected ", batch.rows(), " rows, got ", reward.numel());
+    TORCH_CHECK(policy.defined() && policy.numel() == batch.token_ids.numel(), "policy_logprobs: expected ",
+                batch.token_ids.numel(), " tokens");
+    TORCH_CHECK(!reference.defined() || reference.numel() == batch.token_ids.numel(), "reference_logprobs: expected ",
+                batch.token_ids.numel(), " tokens");
+    return handle->thread.run(
+        info.Env(),
+        [handle, batch, reward, policy, reference](const std::stop_token&) -> Settle {
+          return [result = handle->open().advantages(batch, reward, policy, reference)](Napi::Env env) {
+            return share(env, result);
+          };
+        },
+        {}, {columns, more});
+  });
+}
+
+// update(engine, trajectories, temperature, stop): Promise<UpdateStats>
+Napi::Value update(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto handle = engine_argument(info, 0);
+    const auto columns = object_argument(info, 1, "trajectories");
+    const auto temperature = number_argument(info, 2, "temperature");
+    return handle->thread.run(
+        info.Env(),
+        [handle, batch = read_trajectories(columns), temperature](const std::stop_token& stop) -> Settle {
+          return [stats = handle->open().update(batch, temperature, stop)](Napi::Env env) {
+            auto result = Napi::Object::New(env);
+            const auto set = [&](const char* name, auto value) {
+              result.Set(name, number(env, static_cast<double>(value)));
+            };
+            set("loss", stats.loss);
+            set("policy_loss", stats.policy_loss);
+            set("kl_reference", stats.kl_reference);
+            set("kl_old_policy", stats.kl_old_policy);
+            set("clip_fraction", stats.clip_fraction);
+            set("entropy", stats.entropy);
+            set("ratio_max", stats.ratio_max);
+            set("grad_norm", stats.grad_norm);
+            set("learning_rate", stats.learning_rate);
+            set("optimizer_step", stats.optimizer_step);
+            set("skipped_steps", stats.skipped_steps);
+            set("clamped_log_ratios", stats.clamped_log_ratios);
+            set("skipped_completions", stats.skipped_completions);
+            set("completion_tokens", stats.completion_tokens);
+            set("computed_tokens", stats.computed_tokens);
+            return result;
+          };
+        },
+        stop_argument(info, 3), {columns});
+  });
+}
+
+// saveModel | saveState | loadState (engine, folder: string): Promise<void>
+template <auto method>
+Napi::Value with_folder(const Napi::CallbackInfo& info) {
+  const auto handle = engine_argument(info, 0);
+  return handle->thread.run(info.Env(),
+                            [handle, folder = string_argument(info, 1, "folder")](const std::stop_token&) {
+                              (handle->open().*method)(folder);
+                              return nothing();
+                            });
+}
+
+// memory(engine): Promise<MemoryUse>
+Napi::Value memory(const Napi::CallbackInfo& info) {
+  const auto handle = engine_argument(info, 0);
+  return handle->thread.run(info.Env(), [handle](const std::stop_token&) -> Settle {
+    return [use = handle->open().memory()](Napi::Env env) {
+      auto result = Napi::Object::New(env);
+      const auto set = [&](const char* name, int64_t bytes) { result.Set(name, number(env, static_cast<double>(bytes))); };
+      set("weights_bytes", use.weights_bytes);
+      set("reference_bytes", use.reference_bytes);
+      set("optimizer_bytes", use.optimizer_bytes);
+      set("gradient_bytes", use.gradient_bytes);
+      set("kv_cache_bytes", use.kv_cache_bytes);
+      set("image_cache_bytes", use.image_cache_bytes);
+      set("rss_bytes", use.rss_bytes);
+      set("peak_rss_bytes", use.peak_rss_bytes);
+      return result;
+    };
+  });
+}
+
+// inspect(engine, prompts): Promise<Record<string, { shape: number[], data: Float32Array }>[]>
+Napi::Value inspect(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto handle = engine_argument(info, 0);
+    const auto columns = object_argument(info, 1, "prompts");
+    return handle->thread.run(
+        info.Env(),
+        [handle, batch = read_prompts(columns)](const std::stop_token&) -> Settle {
+          return [rows = handle->open().inspect(batch)](Napi::Env env) {
+            auto result = Napi::Array::New(env, rows.size());
+            for (uint32_t row = 0; row < rows.size(); ++row) {
+              auto activations = Napi::Object::New(env);
+              for (const auto& [name, tensor] : rows[row]) {
+                auto shape = Napi::Array::New(env, tensor.sizes().size());
+                for (uint32_t i = 0; i < tensor.sizes().size(); ++i) shape[i] = static_cast<double>(tensor.size(i));
+                auto entry = Napi::Object::New(env);
+                entry.Set("shape", shape);
+                entry.Set("data", share(env, tensor.contiguous()));
+                activations.Set(name, entry);
+              }
+              result[row] = activations;
+            }
+            return result;
+          };
+        },
+        {}, {columns});
+  });
+}
+
+// initModel(folder: string, seed: number): Promise<number of parameters>
+Napi::Value init_model(const Napi::CallbackInfo& info) {
+  auto handle = std::make_shared<EngineHandle>(info.Env());
+  const auto seed = static_cast<uint64_t>(number_argument(info, 1, "seed"));
+  return handle->thread.run(
+      info.Env(), [handle, folder = string_argument(info, 0, "folder"), seed](const std::stop_token&) -> Settle {
+        const auto parameters = engine::init_model(folder, seed);
+        return [parameters, handle](Napi::Env env) { return number(env, static_cast<double>(parameters)); };
+      });
+}
+
+}  // namespace
+
+void init_engine_functions(Napi::Env env, Napi::Object exports) {
+  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  add("openEngine", open_engine);
+  add("closeEngine", close_engine);
+  add("addImages", add_images);
+  add("pruneImages", prune_images);
+  add("score", score);
+  add("advantages", advantages);
+  add("update", update);
+  add("saveModel", with_folder<&engine::Engine::save_model>);
+  add("saveState", with_folder<&engine::Engine::save_state>);
+  add("loadState", with_folder<&engine::Engine::load_state>);
+  add("memory", memory);
+  add("inspect", inspect);
+  add("initModel", init_model);
+  add("createStopSource", create_stop_source);
+  add("requestStop", request_stop);
+}
+
+}  // namespace sightloop::binding

@@ -1,0 +1,144 @@
+#include "binding/engine_thread.h"
+
+#include <c10/util/Exception.h>
+
+#include <new>
+#include <utility>
+
+#include "core/stop.h"
+
+namespace sightloop::binding {
+namespace {
+
+struct Failure {
+  const char* code;
+  std::string message;
+};
+
+// c10's internal assertions are our bugs; its checks speak to the user.
+Failure failure_of(const c10::Error& error) {
+  std::string message = error.what_without_backtrace();
+  const bool bug = message.find("INTERNAL ASSERT FAILED") != std::string::npos;
+  return {.code = bug ? "BUG" : "CHECK", .message = std::move(message)};
+}
+
+}  // namespace
+
+struct EngineThread::Call {
+  EngineThread* owner;
+  Napi::Promise::Deferred deferred;
+  Job job;
+  std::stop_token stop;
+  std::vector<Napi::Reference<Napi::Value>> inputs;
+  Settle settle;
+  std::optional<Failure> failure;
+
+  // `ending`: the environment is going down; stops the job like its own token does.
+  void execute(const std::stop_token& ending) {
+    std::stop_source either;
+    const auto forward = [&] { either.request_stop(); };
+    const std::stop_callback from_caller(stop, forward), from_environment(ending, forward);
+    try {
+      core::throw_if_stopped(either.get_token());
+      settle = job(either.get_token());
+    } catch (const core::Stopped& error) {
+      failure = {.code = "STOPPED", .message = error.what()};
+    } catch (const c10::Error& error) {
+      failure = failure_of(error);
+    } catch (const std::bad_alloc&) {
+      failure = {.code = "MEMORY", .message = "the engine ran out of memory"};
+    } catch (const std::exception& error) {
+      failure = {.code = "BUG", .message = error.what()};
+    }
+  }
+};
+
+EngineThread::EngineThread(Napi::Env env)
+    : env_(env),
+      callback_(Callback::New(env, "sightloop-engine", /*maxQueueSize=*/0, /*initialThreadCount=*/1)) {
+  callback_.Unref(env);
+  thread_ = std::thread([this] { work(); });
+  napi_add_env_cleanup_hook(env_, end_with_environment, this);
+}
+
+EngineThread::~EngineThread() {
+  if (thread_.joinable()) napi_remove_env_cleanup_hook(env_, end_with_environment, this);
+  join();
+}
+
+void EngineThread::end_with_environment(void* self) { static_cast<EngineThread*>(self)->join(); }
+
+void EngineThread::join() {
+  if (!thread_.joinable()) return;
+  ending_.request_stop();
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+  callback_.Release();
+  // A call may hold the last reference to this thread's owner: nothing of this object is touched after them.
+  const auto unsettled = std::exchange(unsettled_, {});
+  const auto queued = std::exchange(queue_, {});
+}
+
+Napi::Promise EngineThread::run(Napi::Env env, Job job, std::stop_token stop, std::vector<Napi::Value> inputs) {
+  auto call = std::make_unique<Call>(Call{.owner = this,
+                                          .deferred = Napi::Promise::Deferred::New(env),
+                                          .job = std::move(job),
+                                          .stop = std::move(stop),
+                                          .inputs = {},
+                                          .settle = {},
+                                          .failure = {}});
+  for (const auto& input : inputs) call->inputs.push_back(Napi::Reference<Napi::Value>::New(input, 1));
+  const auto promise = call->deferred.Promise();
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) {
+      call->deferred.Reject(Napi::Error::New(env, "the engine is closed").Value());
+      return promise;
+    }
+    queue_.push_back(std::move(call));
+  }
+  if (pending_++ == 0) callback_.Ref(env);
+  changed_.notify_one();
+  return promise;
+}
+
+void EngineThread::work() {
+  for (;;) {
+    std::unique_ptr<Call> call;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+      if (closing_) return;
+      call = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    call->execute(ending_.get_token());
+    auto* settled = call.release();
+    // Refused once the environment is going down. A call is only ever destroyed on the JavaScript thread.
+    if (callback_.BlockingCall(settled) != napi_ok) unsettled_.emplace_back(settled);
+  }
+}
+
+void EngineThread::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Call* raw) {
+  const std::unique_ptr<Call> call(raw);
+  if (env == nullptr) return;  // torn down: nobody is waiting any more
+  const Napi::HandleScope scope(env);
+  if (--call->owner->pending_ == 0) call->owner->callback_.Unref(env);
+  if (call->failure) {
+    auto error = Napi::Error::New(env, call->failure->message);
+    error.Set("code", Napi::String::New(env, call->failure->code));
+    call->deferred.Reject(error.Value());
+    return;
+  }
+  try {
+    call->deferred.Resolve(call->settle(env));
+  } catch (const Napi::Error& error) {
+    call->deferred.Reject(error.Value());
+  }
+}
+
+}  // namespace sightloop::binding

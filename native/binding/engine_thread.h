@@ -1,0 +1,52 @@
+#pragma once
+#include <napi.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+namespace sightloop::binding {
+
+// The one thread of an engine: jobs run in the order they were queued, never two at once, so that collectives meet in
+// the same order on every rank and no second OpenMP team exists. JavaScript values never reach it.
+class EngineThread {
+ public:
+  using Settle = std::function<Napi::Value(Napi::Env)>;           // builds the result, on the JavaScript thread
+  using Job = std::function<Settle(const std::stop_token& stop)>;  // works, on the engine thread
+
+  explicit EngineThread(Napi::Env env);
+  EngineThread(const EngineThread&) = delete;
+  EngineThread& operator=(const EngineThread&) = delete;
+  ~EngineThread();
+
+  // Queues a job. `inputs` are kept alive until it has settled. Rejections carry `code`: STOPPED, CHECK (the message is
+  // for the user) or BUG.
+  Napi::Promise run(Napi::Env env, Job job, std::stop_token stop = {}, std::vector<Napi::Value> inputs = {});
+
+ private:
+  struct Call;
+  void work();
+  // Stops the running job, drops what is queued and ends the thread; later calls of `run` reject.
+  void join();
+  static void end_with_environment(void* self);
+  static void settle(Napi::Env env, Napi::Function, std::nullptr_t*, Call* call);
+  using Callback = Napi::TypedThreadSafeFunction<std::nullptr_t, Call, &EngineThread::settle>;
+
+  Napi::Env env_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::unique_ptr<Call>> queue_;
+  std::vector<std::unique_ptr<Call>> unsettled_;
+  bool closing_ = false;
+  std::stop_source ending_;
+  size_t pending_ = 0;  // on the JavaScript thread only: keeps the event loop alive while calls are under way
+  Callback callback_;
+  std::thread thread_;
+};
+
+}  // namespace sightloop::binding

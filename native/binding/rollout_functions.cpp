@@ -1,0 +1,137 @@
+#include "binding/rollout_functions.h"
+
+#include <ATen/ATen.h>
+
+#include "binding/columns.h"
+#include "binding/engine_handle.h"
+#include "binding/guard.h"
+#include "binding/tensors.h"
+
+namespace sightloop::binding {
+namespace {
+
+using Settle = EngineThread::Settle;
+
+Settle nothing() {
+  return [](Napi::Env env) { return env.Undefined(); };
+}
+
+// rolloutOpen(engine, sampling: string): Promise<session>
+Napi::Value rollout_open(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto handle = engine_argument(info, 0);
+    const auto options = engine::parse_sampling_options(nlohmann::json::parse(string_argument(info, 1, "sampling")));
+    return handle->thread.run(info.Env(), [handle, options](const std::stop_token&) -> Settle {
+      auto session = std::make_shared<SessionHandle>(
+          SessionHandle{.owner = handle, .session = handle->open().open_rollout(options)});
+      return [session](Napi::Env env) { return wrap(env, session); };
+    });
+  });
+}
+
+// rolloutAdd(session, prompts, completions_per_prompt): Promise<void>
+Napi::Value rollout_add(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto session = session_argument(info, 0);
+    const auto columns = object_argument(info, 1, "prompts");
+    const auto count = static_cast<int64_t>(number_argument(info, 2, "completions_per_prompt"));
+    return session->owner->thread.run(
+        info.Env(),
+        [session, batch = read_prompts(columns), count](const std::stop_token&) {
+          session->owner->open();
+          session->open().add(batch, count);
+          return nothing();
+        },
+        {}, {columns});
+  });
+}
+
+struct Finished {
+  int64_t prompt_id;
+  rollout::Completion completion;
+};
+
+Napi::Object write_completion(Napi::Env env, const Finished& finished) {
+  const auto& [prompt_id, completion] = finished;
+  auto token_ids = Napi::Int32Array::New(env, completion.token_ids.size());
+  std::copy(completion.token_ids.begin(), completion.token_ids.end(), token_ids.Data());
+  auto logprobs = Napi::Float32Array::New(env, completion.logprobs.size());
+  std::copy(completion.logprobs.begin(), completion.logprobs.end(), logprobs.Data());
+  auto object = Napi::Object::New(env);
+  object.Set("prompt_id", static_cast<double>(prompt_id));
+  object.Set("sample_index", static_cast<double>(completion.sample_index));
+  object.Set("token_ids", token_ids);
+  object.Set("rollout_logprobs", logprobs);
+  object.Set("finish_reason",
+             !completion.finish_reason
+                 ? env.Null()
+                 : Napi::String::New(env, *completion.finish_reason == batches::FinishReason::stop ? "stop" : "length"));
+  return object;
+}
+
+// rolloutAdvance(session, stop): Promise<Completion[]>   Empty once everything has finished.
+Napi::Value rollout_advance(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto session = session_argument(info, 0);
+    return session->owner->thread.run(
+        info.Env(),
+        [session](const std::stop_token& stop) -> Settle {
+          session->owner->open();
+          std::vector<Finished> finished;
+          for (const auto* completion : session->open().advance(stop))
+            finished.push_back({.prompt_id = session->session->prompt_id(*completion), .completion = *completion});
+          return [finished = std::move(finished)](Napi::Env env) {
+            auto result = Napi::Array::New(env, finished.size());
+            for (uint32_t i = 0; i < finished.size(); ++i) result[i] = write_completion(env, finished[i]);
+            return result;
+          };
+        },
+        stop_argument(info, 1));
+  });
+}
+
+// rolloutCollect(session): Promise<rollout columns>   Everything must have finished.
+Napi::Value rollout_collect(const Napi::CallbackInfo& info) {
+  const auto session = session_argument(info, 0);
+  return session->owner->thread.run(info.Env(), [session](const std::stop_token&) -> Settle {
+    return [batch = session->open().collect()](Napi::Env env) { return write_rollouts(env, batch); };
+  });
+}
+
+// rolloutClose(session): Promise<void>   Frees the KV cache.
+Napi::Value rollout_close(const Napi::CallbackInfo& info) {
+  const auto session = session_argument(info, 0);
+  return session->owner->thread.run(info.Env(), [session](const std::stop_token&) {
+    session->session.reset();
+    return nothing();
+  });
+}
+
+// filterLogits(logits: Float32Array, temperature, top_k, top_p): Float32Array   One row, as the sampler sees it.
+Napi::Value filter_logits(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto logits = borrow(info[0], at::kFloat, "logits");
+    const auto kept = kernels::filter_logits(batches::values<float>(logits),
+                                             {.temperature = number_argument(info, 1, "temperature"),
+                                              .top_k = static_cast<int64_t>(number_argument(info, 2, "top_k")),
+                                              .top_p = number_argument(info, 3, "top_p"),
+                                              .banned = {}});
+    return share(info.Env(), at::tensor(kept, at::kFloat));
+  });
+}
+
+}  // namespace
+
+void init_rollout_functions(Napi::Env env, Napi::Object exports) {
+  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  add("rolloutOpen", rollout_open);
+  add("rolloutAdd", rollout_add);
+  add("rolloutAdvance", rollout_advance);
+  add("rolloutCollect", rollout_collect);
+  add("rolloutClose", rollout_close);
+  add("filterLogits", filter_logits);
+}
+
+}  // namespace sightloop::binding

@@ -1,0 +1,80 @@
+#include <ATen/ATen.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/dtypes.h"
+#include "checkpoint/safetensors.h"
+
+namespace sightloop::checkpoint {
+namespace {
+
+class Writer {
+ public:
+  explicit Writer(const std::filesystem::path& path) : path_(path) {
+    file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    check(file_ >= 0);
+  }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+  ~Writer() {
+    if (file_ >= 0) ::close(file_);
+  }
+  void write(const char* bytes, size_t count) {
+    while (count > 0) {
+      const auto written = ::write(file_, bytes, count);
+      if (written < 0 && errno == EINTR) continue;
+      check(written > 0);
+      bytes += written;
+      count -= static_cast<size_t>(written);
+    }
+  }
+  void finish() {
+    check(::fsync(file_) == 0);
+    check(::close(std::exchange(file_, -1)) == 0);
+  }
+
+ private:
+  void check(bool fine) const {
+    TORCH_CHECK(fine, path_.string(), ": cannot be written: ", std::strerror(errno),
+                ". Check free space and permissions.");
+  }
+  std::filesystem::path path_;
+  int file_ = -1;
+};
+
+}  // namespace
+
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header;
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const auto bytes = static_cast<uint64_t>(tensor.numel()) * tensor.element_size();
+    header[name] = {{"dtype", name_of(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, offset + bytes}}};
+    offset += bytes;
+  }
+  auto text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');  // aligns the data
+  const uint64_t header_size = text.size();
+
+  auto temporary = path;
+  temporary += ".writing";
+  Writer writer(temporary);
+  writer.write(reinterpret_cast<const char*>(&header_size), 8);
+  writer.write(text.data(), text.size());
+  for (const auto& [name, tensor] : tensors) {
+    const auto dense = tensor.detach().cpu().contiguous();
+    writer.write(static_cast<const char*>(dense.data_ptr()), static_cast<size_t>(dense.numel()) * dense.element_size());
+  }
+  writer.finish();
+  std::filesystem::rename(temporary, path);
+}
+
+}  // namespace sightloop::checkpoint

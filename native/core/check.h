@@ -1,0 +1,16 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <initializer_list>
+#include <string_view>
+
+namespace sightloop::core {
+
+// Throws c10::Error "<name>: expected shape [64, 16] (-1 = any), got [60, 16]" unless the shapes agree.
+void check_shape(const at::Tensor& tensor, at::IntArrayRef expected, std::string_view name);
+
+inline void check_shape(const at::Tensor& tensor, std::initializer_list<int64_t> expected, std::string_view name) {
+  check_shape(tensor, at::IntArrayRef(expected.begin(), expected.size()), name);
+}
+
+}  // namespace sightloop::core

@@ -1,0 +1,54 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace sightloop::core {
+
+// The parts of a vision-language model that can be trained or frozen on their own.
+enum class Part { vision_tower, connector, language_model };
+
+// Rows [begin, begin + rows) of a parameter are the tensor `name` of the checkpoint, there of shape `shape`.
+// Projections that read the same input are stored as one parameter with several slices (q, k, v; gate, up).
+struct Slice {
+  std::string name;
+  int64_t begin;
+  int64_t rows;
+  std::vector<int64_t> shape;
+};
+
+struct Parameter {
+  at::Tensor value;  // float32 on CPU: master and compute copy are the same tensor
+  Part part;
+  bool trainable = false;
+  std::vector<Slice> slices;
+
+  // A view of the slice, in the checkpoint's shape.
+  at::Tensor view(const Slice& slice) const;
+};
+
+// All parameters of one model, in the order of their creation; the only owner of weights.
+class ParameterRegistry {
+ public:
+  // Where a parameter's storage comes from, given its shape and its place in the registry.
+  using Source = std::function<at::Tensor(at::IntArrayRef shape, size_t index)>;
+
+  explicit ParameterRegistry(Source source) : source_(std::move(source)) {}
+
+  at::Tensor create(at::IntArrayRef shape, Part part, std::vector<Slice> slices);
+  // One slice that is the whole parameter.
+  at::Tensor create(at::IntArrayRef shape, Part part, std::string name);
+
+  std::vector<Parameter>& all() { return parameters_; }
+  const std::vector<Parameter>& all() const { return parameters_; }
+  std::vector<at::Tensor> trainable() const;
+  int64_t num_elements(bool trainable_only) const;
+
+ private:
+  Source source_;
+  std::vector<Parameter> parameters_;
+};
+
+}  // namespace sightloop::core

@@ -1,0 +1,18 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+
+namespace sightloop::core {
+
+// Collects named activations of one forward pass. Every module takes a pointer to it; null costs nothing.
+struct Taps {
+  std::map<std::string, at::Tensor> tensors;
+};
+
+inline void tap(Taps* taps, const std::string& name, const at::Tensor& value) {
+  if (taps != nullptr) taps->tensors[name] = value.detach().clone();
+}
+
+}  // namespace sightloop::core

@@ -1,0 +1,152 @@
+#include "engine/engine.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <thread>
+
+#include "modules/contexts.h"
+#include "pipeline/data/positions.h"
+
+namespace sightloop::engine {
+namespace {
+
+void mark_trainable(models::Model& model, const EngineOptions& options) {
+  for (auto& parameter : model.parameters().all()) {
+    switch (parameter.part) {
+      case core::Part::vision_tower: parameter.trainable = options.train_vision_tower; break;
+      case core::Part::connector: parameter.trainable = options.train_connector; break;
+      case core::Part::language_model: parameter.trainable = options.train_language_model; break;
+    }
+    parameter.value.requires_grad_(parameter.trainable);
+  }
+}
+
+}  // namespace
+
+Engine::Engine(EngineOptions options)
+    : options_(std::move(options)),
+      ranks_(std::make_unique<collectives::SingleProcess>()),
+      images_(options_.image_processor, options_.image_cache_bytes) {
+  at::set_num_threads(options_.threads > 0 ? options_.threads : static_cast<int>(std::thread::hardware_concurrency()));
+  config_ = models::read_config(options_.model_path);
+  policy_ = models::load(options_.model_path);
+  TORCH_CHECK(policy_->spec().spatial_merge_size == options_.image_processor.merge_size, options_.model_path,
+              ": config.json merges ", policy_->spec().spatial_merge_size,
+              " patches a side, the image processor's merge_size is ", options_.image_processor.merge_size,
+              ". The files belong to different checkpoints.");
+  mark_trainable(*policy_, options_);
+  if (options_.with_reference) {
+    reference_ = options_.reference_path.empty() ? models::frozen_copy(*policy_, config_)
+                                                 : models::load(options_.reference_path);
+    TORCH_CHECK(reference_->spec().vocab_size == policy_->spec().vocab_size, options_.reference_path,
+                ": the reference has another vocabulary (", reference_->spec().vocab_size, ") than the policy (",
+                policy_->spec().vocab_size, ")");
+  }
+  optimizer_ = std::make_unique<update::Optimizer>(policy_->parameters(), options_.optimizer);
+}
+
+ModelInfo Engine::model_info() const {
+  return {.spec = policy_->spec(),
+          .num_parameters = policy_->parameters().num_elements(/*trainable_only=*/false),
+          .num_trainable_parameters = policy_->parameters().num_elements(/*trainable_only=*/true)};
+}
+
+data::GridThw Engine::add_image(const std::string& id, const uint8_t* rgb, int64_t height, int64_t width) {
+  return images_.add(id, rgb, height, width);
+}
+
+batches::PositionsOf Engine::positions_of() const {
+  return [this](std::span<const int32_t> tokens, const std::vector<std::string>& image_ids) -> core::PromptPositions {
+    std::vector<data::GridThw> grids;
+    for (const auto& id : image_ids) grids.push_back(images_.grid(id));
+    const auto& spec = policy_->spec();
+    const auto placed = data::rope_positions(tokens, grids,
+                                             {.image_token_id = spec.image_token_id,
+                                              .video_token_id = spec.video_token_id,
+                                              .merge_size = spec.spatial_merge_size});
+    return {.positions = placed.positions, .delta = placed.delta};
+  };
+}
+
+// Frozen features are shared by policy and reference unless the reference has weights of its own.
+std::function<at::Tensor(const std::vector<std::string>&)> Engine::features_of(const models::Model& model) {
+  const bool cached = !vision_learns() && (&model == policy_.get() || options_.reference_path.empty());
+  return [this, &model, cached](const std::vector<std::string>& ids) { return images_.features(model, ids, cached); };
+}
+
+std::unique_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions options) {
+  const auto& spec = policy_->spec();
+  options.sample.banned = {spec.image_token_id, spec.video_token_id};
+  return std::make_unique<rollout::Session>(*policy_, std::move(options), positions_of(), features_of(*policy_),
+                                            static_cast<int32_t>(optimizer_->steps()));
+}
+
+trajectory::Scores Engine::score(const batches::RolloutBatch& batch, Which which, double temperature,
+                                 const std::stop_token& stop) {
+  TORCH_CHECK(which == Which::policy || reference_, "score: this engine was opened without a reference");
+  const auto& model = which == Which::policy ? *policy_ : *reference_;
+  return trajectory::score(model, batch, positions_of(), features_of(model), temperature,
+                           options_.tokens_per_microbatch, stop);
+}
+
+at::Tensor Engine::advantages(const batches::RolloutBatch& batch, const at::Tensor& rewards,
+                              const at::Tensor& policy_logprobs, const at::Tensor& reference_logprobs) {
+  using batches::values;
+  const auto result = options_.algorithm->advantages(
+      {.prompt_ids = values<int64_t>(batch.prompt_ids),
+       .offsets = values<int32_t>(batch.offsets),
+       .completion_mask = values<uint8_t>(batch.completion_mask),
+       .rewards = values<float>(rewards),
+       .policy_logprobs = values<float>(policy_logprobs),
+       .reference_logprobs =
+           reference_logprobs.defined() ? values<float>(reference_logprobs) : std::span<const float>()},
+      *ranks_);
+  return at::tensor(result, at::kFloat);
+}
+
+update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double temperature,
+                                   const std::stop_token& stop) {
+  TORCH_CHECK(policy_->parameters().num_elements(/*trainable_only=*/true) > 0,
+              "update: nothing is trainable. Switch on train_language_model, train_connector or train_vision_tower.");
+  TORCH_CHECK(!options_.algorithm->needs_reference() || batch.reference_logprobs.defined(),
+              "update: the algorithm's KL term needs reference log-probs; score the rollouts with \"reference\" first");
+  update::Learner learner{.model = *policy_,
+                          .optimizer = *optimizer_,
+                          .algorithm = *options_.algorithm,
+                          .ranks = *ranks_,
+                          .positions_of = positions_of(),
+                          .features_of = features_of(*policy_)};
+  return update::update(learner, batch,
+                        {.completions_per_update = options_.completions_per_update,
+                         .tokens_per_microbatch = options_.tokens_per_microbatch,
+                         .update_epochs = options_.update_epochs,
+                         .temperature = temperature,
+                         .seed = options_.seed},
+                        stop);
+}
+
+std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::PromptBatch& prompts) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::map<std::string, at::Tensor>> results;
+  const auto offsets = batches::values<int32_t>(prompts.offsets);
+  const auto tokens = batches::values<int32_t>(prompts.token_ids);
+  for (int64_t row = 0; row < prompts.rows(); ++row) {
+    const auto prompt = tokens.subspan(offsets[row], offsets[row + 1] - offsets[row]);
+    const auto length = static_cast<int64_t>(prompt.size());
+    core::Taps taps;
+    const auto placed = positions_of()(prompt, prompts.image_ids[row]);
+    const auto features = images_.features(*policy_, prompts.image_ids[row], /*cached=*/false);
+    if (features.defined()) core::tap(&taps, "image_features", features);
+    const auto token_ids = prompts.token_ids.slice(0, offsets[row], offsets[row + 1]).to(at::kLong);
+    modules::SegmentContext context({0, length}, /*causal=*/true);
+    const auto hidden = policy_->forward(policy_->embed(token_ids, features), placed.positions, context, &taps);
+    core::tap(&taps, "logits", at::linear(hidden, policy_->head()));
+    core::tap(&taps, "position_ids", placed.positions.to(at::kFloat));
+    core::tap(&taps, "rope_delta", at::scalar_tensor(static_cast<float>(placed.delta)));
+    results.push_back(std::move(taps.tensors));
+  }
+  return results;
+}
+
+}  // namespace sightloop::engine

@@ -1,0 +1,76 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "batches/batches.h"
+#include "collectives/process_group.h"
+#include "engine/image_store.h"
+#include "engine/options.h"
+#include "models/model.h"
+#include "pipeline/rollout/session.h"
+#include "pipeline/trajectory/score.h"
+#include "pipeline/update/update.h"
+
+// One copy of the weights that samples and trains. Plain C++: no JavaScript below here. Not thread-safe: one thread at a
+// time, the caller queues.
+namespace sightloop::engine {
+
+enum class Which { policy, reference };
+
+struct ModelInfo {
+  models::ModelSpec spec;
+  int64_t num_parameters, num_trainable_parameters;
+};
+
+struct MemoryUse {
+  int64_t weights_bytes, reference_bytes, optimizer_bytes, gradient_bytes, kv_cache_bytes, image_cache_bytes;
+  int64_t rss_bytes, peak_rss_bytes;
+};
+
+class Engine {
+ public:
+  explicit Engine(EngineOptions options);
+
+  ModelInfo model_info() const;
+
+  data::GridThw add_image(const std::string& id, const uint8_t* rgb, int64_t height, int64_t width);
+  void prune_images(const std::set<std::string>& keep) { images_.prune(keep); }
+
+  // The session reads this engine's weights: close it before the next update.
+  std::unique_ptr<rollout::Session> open_rollout(rollout::SamplingOptions options);
+  trajectory::Scores score(const batches::RolloutBatch& batch, Which which, double temperature,
+                           const std::stop_token& stop);
+  //   returns [L] float32
+  at::Tensor advantages(const batches::RolloutBatch& batch, const at::Tensor& rewards,
+                        const at::Tensor& policy_logprobs, const at::Tensor& reference_logprobs);
+  update::UpdateStats update(const batches::TrajectoryBatch& batch, double temperature, const std::stop_token& stop);
+
+  void save_model(const std::string& folder) const;
+  void save_state(const std::string& folder) const;
+  void load_state(const std::string& folder);
+
+  MemoryUse memory() const;
+  // Named activations of one forward pass over each prompt alone.
+  std::vector<std::map<std::string, at::Tensor>> inspect(const batches::PromptBatch& prompts);
+
+ private:
+  bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
+  batches::PositionsOf positions_of() const;
+  std::function<at::Tensor(const std::vector<std::string>&)> features_of(const models::Model& model);
+
+  EngineOptions options_;
+  nlohmann::json config_;
+  std::unique_ptr<models::Model> policy_;
+  std::unique_ptr<models::Model> reference_;
+  std::unique_ptr<update::Optimizer> optimizer_;
+  std::unique_ptr<collectives::ProcessGroup> ranks_;
+  ImageStore images_;
+};
+
+// Fills a folder that holds config.json with random weights; returns the number of parameters.
+int64_t init_model(const std::string& folder, uint64_t seed);
+
+}  // namespace sightloop::engine

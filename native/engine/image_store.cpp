@@ -1,0 +1,86 @@
+#include "engine/image_store.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+
+namespace sightloop::engine {
+
+data::GridThw ImageStore::add(const std::string& id, const uint8_t* rgb, int64_t height, int64_t width) {
+  if (const auto held = entries_.find(id); held != entries_.end()) {
+    uses_.splice(uses_.end(), uses_, held->second.use);
+    return held->second.image.grid;
+  }
+  auto image = data::resize_image(rgb, height, width, settings_);
+  const auto grid = image.grid;
+  uses_.push_back(id);
+  entries_.emplace(id, Entry{.image = std::move(image), .features = {}, .use = std::prev(uses_.end())});
+  return grid;
+}
+
+void ImageStore::prune(const std::set<std::string>& keep) {
+  auto held = bytes();
+  for (auto use = uses_.begin(); use != uses_.end() && held > budget_bytes_;) {
+    if (keep.contains(*use)) {
+      ++use;
+      continue;
+    }
+    const auto& entry = find(*use);
+    held -= static_cast<int64_t>(entry.image.pixels.nbytes() + (entry.features.defined() ? entry.features.nbytes() : 0));
+    entries_.erase(*use);
+    use = uses_.erase(use);
+  }
+}
+
+at::Tensor ImageStore::features(const models::Model& model, const std::vector<std::string>& ids, bool cached) {
+  if (ids.empty()) return {};
+  std::vector<std::string> distinct;
+  std::map<std::string, size_t> place;
+  for (const auto& id : ids)
+    if (place.emplace(id, distinct.size()).second) distinct.push_back(id);
+
+  std::vector<at::Tensor> parts;
+  if (cached) {
+    const at::NoGradGuard no_grad;
+    for (const auto& id : distinct) {
+      auto& entry = find(id);
+      if (!entry.features.defined()) entry.features = encode(model, {id});
+      parts.push_back(entry.features);
+    }
+  } else {
+    std::vector<int64_t> sizes;
+    for (const auto& id : distinct) sizes.push_back(grid(id).num_tokens(settings_.merge_size));
+    const auto encoded = encode(model, distinct);
+    if (distinct.size() == ids.size()) return encoded;
+    parts = encoded.split_with_sizes(sizes);
+  }
+  std::vector<at::Tensor> ordered;
+  for (const auto& id : ids) ordered.push_back(parts[place.at(id)]);
+  return at::cat(ordered);
+}
+
+at::Tensor ImageStore::encode(const models::Model& model, const std::vector<std::string>& ids) const {
+  std::vector<at::Tensor> patches;
+  std::vector<models::GridThw> grids;
+  for (const auto& id : ids) {
+    const auto& image = find(id).image;
+    patches.push_back(data::patchify(image.pixels, settings_));
+    grids.push_back({image.grid.t, image.grid.h, image.grid.w});
+  }
+  return model.encode_images(at::cat(patches), grids, nullptr);
+}
+
+int64_t ImageStore::bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [id, entry] : entries_)
+    bytes += static_cast<int64_t>(entry.image.pixels.nbytes() + (entry.features.defined() ? entry.features.nbytes() : 0));
+  return bytes;
+}
+
+const ImageStore::Entry& ImageStore::find(const std::string& id) const {
+  const auto found = entries_.find(id);
+  TORCH_CHECK(found != entries_.end(), "image ", id, " is not held by the engine: call addImages with it first");
+  return found->second;
+}
+
+}  // namespace sightloop::engine

@@ -1,0 +1,70 @@
+#include "engine/options.h"
+
+namespace sightloop::engine {
+namespace {
+
+// A number, or `absent` for null.
+double number_or(const nlohmann::json& json, const char* key, double absent) {
+  const auto& value = json.at(key);
+  return value.is_null() ? absent : value.get<double>();
+}
+
+}  // namespace
+
+data::ImageProcessorSettings parse_image_processor(const nlohmann::json& json) {
+  return {.patch_size = json.at("patch_size"),
+          .temporal_patch_size = json.at("temporal_patch_size"),
+          .merge_size = json.at("merge_size"),
+          .min_pixels = json.at("min_pixels"),
+          .max_pixels = json.at("max_pixels"),
+          .rescale_factor = json.at("rescale_factor"),
+          .image_mean = json.at("image_mean"),
+          .image_std = json.at("image_std")};
+}
+
+EngineOptions parse_engine_options(const nlohmann::json& json) {
+  const auto& trainable = json.at("trainable");
+  const auto& optimizer = json.at("optimizer");
+  EngineOptions options;
+  options.model_path = json.at("model_path");
+  options.reference_path = json.at("reference_path").is_null() ? "" : json.at("reference_path").get<std::string>();
+  options.with_reference = json.at("with_reference");
+  options.image_processor = parse_image_processor(json.at("image_processor"));
+  options.train_vision_tower = trainable.at("train_vision_tower");
+  options.train_connector = trainable.at("train_connector");
+  options.train_language_model = trainable.at("train_language_model");
+  options.algorithm = algorithms::create(json.at("algorithm"));
+  options.optimizer = {.learning_rate = optimizer.at("learning_rate"),
+                       .beta1 = optimizer.at("beta1"),
+                       .beta2 = optimizer.at("beta2"),
+                       .epsilon = optimizer.at("epsilon"),
+                       .weight_decay = optimizer.at("weight_decay"),
+                       .max_grad_norm = number_or(optimizer, "max_grad_norm", 0),
+                       .schedule = optimizer.at("schedule"),
+                       .warmup_steps = optimizer.at("warmup_steps"),
+                       .total_steps = optimizer.at("total_steps"),
+                       .min_learning_rate_ratio = optimizer.at("min_learning_rate_ratio")};
+  options.completions_per_update = json.at("completions_per_update");
+  options.tokens_per_microbatch = json.at("tokens_per_microbatch");
+  options.update_epochs = json.at("update_epochs");
+  options.seed = json.at("seed");
+  options.threads = json.at("threads");
+  options.image_cache_bytes = json.at("image_cache_bytes");
+  return options;
+}
+
+rollout::SamplingOptions parse_sampling_options(const nlohmann::json& json) {
+  return {.sample = {.temperature = json.at("temperature"),
+                     .top_k = json.at("top_k"),
+                     .top_p = json.at("top_p"),
+                     .banned = {}},
+          .max_completion_tokens = json.at("max_completion_tokens"),
+          .stop_token_ids = json.at("stop_token_ids"),
+          .seed = json.at("seed"),
+          .step = json.at("step"),
+          .max_concurrent_completions = json.at("max_concurrent_completions"),
+          .kv_block_size = json.at("kv_block_size"),
+          .stream = json.at("stream")};
+}
+
+}  // namespace sightloop::engine

@@ -1,0 +1,32 @@
+#pragma once
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "algorithms/algorithm.h"
+#include "pipeline/data/patches.h"
+#include "pipeline/rollout/session.h"
+#include "pipeline/update/optimizer.h"
+
+namespace sightloop::engine {
+
+// Fields as EngineOptions in the TypeScript layer, which validates them; here only their presence and type is checked.
+struct EngineOptions {
+  std::string model_path;
+  std::string reference_path;  // empty: a frozen copy of the policy
+  bool with_reference = false;
+  data::ImageProcessorSettings image_processor;
+  bool train_vision_tower = false, train_connector = false, train_language_model = false;
+  std::unique_ptr<algorithms::Algorithm> algorithm;
+  update::OptimizerOptions optimizer;
+  int64_t completions_per_update = 1, tokens_per_microbatch = 1, update_epochs = 1;
+  uint64_t seed = 0;
+  int threads = 0;
+  int64_t image_cache_bytes = 0;
+};
+
+EngineOptions parse_engine_options(const nlohmann::json& json);
+rollout::SamplingOptions parse_sampling_options(const nlohmann::json& json);
+data::ImageProcessorSettings parse_image_processor(const nlohmann::json& json);
+
+}  // namespace sightloop::engine

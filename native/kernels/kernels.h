@@ -1,0 +1,92 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/attention_context.h"
+
+// Ops. Each has one file with its check, its reference and its dispatch.
+// T tokens, D model width, N query heads, K key/value heads, H head width, V vocabulary, F feed-forward width.
+namespace sightloop::kernels {
+
+// y = x / sqrt(mean(x^2 over D) + epsilon) * weight.   x [T, D]   weight [D]. Differentiable.
+// Source: arXiv:1910.07467 eq. 4.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+
+// Rotates pairs (i, i + H/2) of the last axis.   x [T, N, H]   cos, sin [T, H/2]. Differentiable in x.
+// Source: arXiv:2104.09864 eq. 34.
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+at::Tensor rotate_reference(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+
+// silu(gate) * up.   gate_up [T, 2F]: gate, then up   returns [T, F]. Differentiable. Source: arXiv:2002.05202 eq. 6.
+at::Tensor swiglu(const at::Tensor& gate_up);
+
+// Attention inside each of the segments [boundaries[i], boundaries[i + 1]) of packed rows, no row sees another segment.
+//   query [T, N, H]   key, value [T, K, H]   boundaries: ascending, 0 .. T   returns [T, N, H]. Differentiable.
+at::Tensor segment_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                             std::span<const int64_t> boundaries, bool causal);
+
+// What shared_prompt_attention computes together, worked out once per pass and used by every layer.
+struct SharedPromptPlan {
+  struct Bucket {  // equally long causal sequences
+    at::Tensor rows;  // [count * length] int64
+    int64_t count, length;
+  };
+  struct Cross {  // all completion tokens of a group see its whole prompt
+    int64_t prompt_begin, prompt_length, completion_begin, completion_tokens;
+  };
+  int64_t num_tokens = 0;
+  std::vector<Bucket> causal;
+  std::vector<Cross> cross;
+};
+SharedPromptPlan plan_shared_prompt(const core::Groups& groups);
+
+// Causal attention of groups whose completions share one prompt: each completion sees the prompt and itself.
+//   query [T, N, H]   key, value [T, K, H]   returns [T, N, H]. Differentiable.
+// The two parts are merged by log-sum-exp; the backward runs each part with the merged output and log-sum-exp.
+at::Tensor shared_prompt_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                                   const SharedPromptPlan& plan);
+
+// One query per slot against a paged key/value cache.
+//   query [S, N, H]   key_cache, value_cache [blocks, block_size, K, H]
+//   block_table [S, max_blocks] int32: a prompt's blocks, then the completion's own (which start a new block)
+//   prompt_lengths, completion_lengths [S] int32 positions held; both 0: an idle slot, its output is 0
+//   returns [S, N, H]. Not differentiable. Source: arXiv:2309.06180.
+at::Tensor paged_attention(const at::Tensor& query, const at::Tensor& key_cache, const at::Tensor& value_cache,
+                           const at::Tensor& block_table, const at::Tensor& prompt_lengths,
+                           const at::Tensor& completion_lengths);
+at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& key_cache,
+                                     const at::Tensor& value_cache, const at::Tensor& block_table,
+                                     const at::Tensor& prompt_lengths, const at::Tensor& completion_lengths);
+
+// Log-probability of each target and entropy of each next-token distribution, in float32 and in chunks of rows, so that
+// no [T, V] tensor exists; logits are recomputed in backward.
+//   hidden [T, D]   weight [V, D]   targets [T] int64   logits are divided by `temperature`
+struct HeadLogprobs {
+  at::Tensor logprobs;  // [T] float32, nats. Differentiable.
+  at::Tensor entropy;   // [T] float32, nats. Differentiable.
+};
+HeadLogprobs lm_head_logprobs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
+                              double temperature);
+
+struct SampleOptions {
+  double temperature = 1;  // 0: greedy, log-probs at temperature 1
+  int64_t top_k = 0;       // 0: all
+  double top_p = 1;        // 1: all
+  std::vector<int64_t> banned;  // never sampled
+  bool filters() const { return top_k > 0 || top_p < 1; }
+};
+struct Sample {
+  int64_t token;
+  float logprob;           // full vocabulary, before filters and bans
+  float sampling_logprob;  // after them
+};
+// One draw from one row of logits.   logits: V floats   uniform in (0, 1)
+Sample sample(std::span<const float> logits, const SampleOptions& options, double uniform);
+// Sets filtered-out and banned entries of one row to -infinity, after dividing by the temperature.
+std::vector<float> filter_logits(std::span<const float> logits, const SampleOptions& options);
+
+}  // namespace sightloop::kernels

@@ -1,0 +1,93 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "core/check.h"
+#include "core/cpu.h"
+#include "kernels/kernels.h"
+
+namespace sightloop::kernels {
+namespace {
+
+SIGHTLOOP_CPU_CLONES void forward_rows(const float* x, const float* weight, float* y, float* scales, int64_t rows,
+                                       int64_t width, float epsilon) {
+  for (int64_t row = 0; row < rows; ++row, x += width, y += width) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < width; ++i) sum += x[i] * x[i];
+    const float scale = 1.0F / std::sqrt(sum / static_cast<float>(width) + epsilon);
+    scales[row] = scale;
+#pragma omp simd
+    for (int64_t i = 0; i < width; ++i) y[i] = x[i] * scale * weight[i];
+  }
+}
+
+// dx = scale * (g - xhat * mean(g * xhat)),  g = dy * weight,  xhat = x * scale
+SIGHTLOOP_CPU_CLONES void backward_rows(const float* dy, const float* x, const float* weight, const float* scales,
+                                        float* dx, int64_t rows, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row, x += width, dy += width, dx += width) {
+    const float scale = scales[row];
+    float dot = 0;
+#pragma omp simd reduction(+ : dot)
+    for (int64_t i = 0; i < width; ++i) dot += dy[i] * weight[i] * x[i];
+    const float shrink = dot * scale * scale / static_cast<float>(width);
+#pragma omp simd
+    for (int64_t i = 0; i < width; ++i) dx[i] = scale * (dy[i] * weight[i] - x[i] * shrink);
+  }
+}
+
+constexpr int64_t kRowsPerTask = 64;
+
+class RmsNorm : public torch::autograd::Function<RmsNorm> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            double epsilon) {
+    const auto input = x.contiguous();
+    const auto rows = input.numel() / input.size(-1), width = input.size(-1);
+    auto y = at::empty_like(input);
+    auto scales = at::empty({rows}, input.options());
+    at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+      forward_rows(input.data_ptr<float>() + begin * width, weight.data_ptr<float>(),
+                   y.data_ptr<float>() + begin * width, scales.data_ptr<float>() + begin, end - begin, width,
+                   static_cast<float>(epsilon));
+    });
+    context->save_for_backward({input, weight, scales});
+    return y;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1], &scales = saved[2];
+    const auto dy = gradients[0].contiguous();
+    const auto rows = x.numel() / x.size(-1), width = x.size(-1);
+    at::Tensor dx, dweight;
+    if (context->needs_input_grad(0)) {
+      dx = at::empty_like(x);
+      at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+        backward_rows(dy.data_ptr<float>() + begin * width, x.data_ptr<float>() + begin * width,
+                      weight.data_ptr<float>(), scales.data_ptr<float>() + begin, dx.data_ptr<float>() + begin * width,
+                      end - begin, width);
+      });
+    }
+    if (context->needs_input_grad(1))
+      dweight = (dy.view({rows, width}) * x.view({rows, width})).mul_(scales.unsqueeze(1)).sum(0);
+    return {dx, dweight, at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  const auto wide = x.to(at::promote_types(x.scalar_type(), at::kFloat));
+  const auto scale = (wide.square().mean(-1, /*keepdim=*/true) + epsilon).rsqrt();
+  return (wide * scale).to(x.scalar_type()) * weight;
+}
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  core::check_shape(weight, {x.size(-1)}, "rms_norm.weight");
+  const bool fused = x.is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat;
+  return fused ? RmsNorm::apply(x, weight, epsilon) : rms_norm_reference(x, weight, epsilon);
+}
+
+}  // namespace sightloop::kernels

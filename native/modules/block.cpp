@@ -1,0 +1,16 @@
+#include <ATen/ATen.h>
+
+#include "kernels/kernels.h"
+#include "modules/modules.h"
+
+namespace sightloop::modules {
+
+at::Tensor GatedMlp::operator()(const at::Tensor& x) const { return down(kernels::swiglu(gate_up(x))); }
+
+at::Tensor Block::operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
+                             core::AttentionContext& context) const {
+  const auto attended = x + attention(attention_norm(x), angles, layer, context);
+  return attended + mlp(mlp_norm(attended));
+}
+
+}  // namespace sightloop::modules

@@ -1,0 +1,25 @@
+#include <ATen/ATen.h>
+
+#include "core/check.h"
+#include "modules/modules.h"
+
+namespace sightloop::modules {
+
+at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+
+Linear create_linear(core::ParameterRegistry& registry, core::Part part, const std::vector<std::string>& names,
+                     const std::vector<int64_t>& rows, int64_t inputs, bool with_bias) {
+  std::vector<core::Slice> weights, biases;
+  int64_t total = 0;
+  for (size_t i = 0; i < names.size(); ++i) {
+    weights.push_back({.name = names[i] + ".weight", .begin = total, .rows = rows[i], .shape = {rows[i], inputs}});
+    biases.push_back({.name = names[i] + ".bias", .begin = total, .rows = rows[i], .shape = {rows[i]}});
+    total += rows[i];
+  }
+  Linear linear;
+  linear.weight = registry.create({total, inputs}, part, std::move(weights));
+  if (with_bias) linear.bias = registry.create(at::IntArrayRef{total}, part, std::move(biases));
+  return linear;
+}
+
+}  // namespace sightloop::modules

@@ -1,0 +1,78 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/attention_context.h"
+#include "core/parameter.h"
+
+// Building blocks of the model families. A module holds handles to tensors that the ParameterRegistry owns.
+// T tokens, D model width, N query heads, K key/value heads, H head width, F feed-forward width.
+namespace sightloop::modules {
+
+// The only place where a weight multiplies activations.
+struct Linear {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out] or undefined
+
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// Several projections of the same input as one: names[i] has rows[i] outputs. The checkpoint holds `<name>.weight`
+// and, with_bias, `<name>.bias`.
+Linear create_linear(core::ParameterRegistry& registry, core::Part part, const std::vector<std::string>& names,
+                     const std::vector<int64_t>& rows, int64_t inputs, bool with_bias);
+
+struct RmsNorm {
+  at::Tensor weight;  // [D]
+  double epsilon;
+
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+RmsNorm create_rms_norm(core::ParameterRegistry& registry, core::Part part, const std::string& name, int64_t width,
+                        double epsilon);
+
+// Angles of rotary embeddings, per token.
+struct RotaryAngles {
+  at::Tensor cos, sin;  // [T, H/2] float32
+};
+// Frequencies theta^(-2i/H), i = 0 .. H/2 - 1.   returns [H/2] float32
+at::Tensor rotary_frequencies(int64_t head_width, double theta);
+// Multimodal rotary angles: frequency i takes the position of the axis (t, h, w) whose section holds i.
+//   positions [3, T] int64   sections: lengths that sum to H/2. Source: arXiv:2409.12191 section 2.1.
+RotaryAngles multimodal_rotary(const at::Tensor& positions, const at::Tensor& frequencies,
+                               std::span<const int64_t> sections);
+
+// Grouped-query self-attention with rotary positions, without the residual. Source: arXiv:2305.13245.
+struct Attention {
+  Linear query_key_value;  // [(N + 2K) H, D]
+  Linear output;           // [D, N H]
+  int64_t heads, kv_heads, head_width;
+
+  //   x [T, D]   returns [T, D]
+  at::Tensor operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
+                        core::AttentionContext& context) const;
+};
+
+// Gated feed-forward, silu. Source: arXiv:2002.05202.
+struct GatedMlp {
+  Linear gate_up;  // [2F, D]
+  Linear down;     // [D, F]
+
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// Pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
+struct Block {
+  RmsNorm attention_norm;
+  Attention attention;
+  RmsNorm mlp_norm;
+  GatedMlp mlp;
+
+  at::Tensor operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
+                        core::AttentionContext& context) const;
+};
+
+}  // namespace sightloop::modules

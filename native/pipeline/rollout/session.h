@@ -1,0 +1,94 @@
+#pragma once
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+#include "batches/batches.h"
+#include "kernels/kernels.h"
+#include "pipeline/rollout/kv_cache.h"
+
+namespace sightloop::rollout {
+
+using FeaturesOf = std::function<at::Tensor(const std::vector<std::string>& image_ids)>;
+
+// Fields as SamplingOptions in the TypeScript layer.
+struct SamplingOptions {
+  kernels::SampleOptions sample;
+  int64_t max_completion_tokens = 0;
+  std::vector<int64_t> stop_token_ids;
+  uint64_t seed = 0, step = 0;
+  int64_t max_concurrent_completions = 1;
+  int64_t kv_block_size = 16;
+  int64_t prefill_tokens = 8192;  // prompt tokens computed at once
+  bool stream = false;
+};
+
+struct Completion {
+  int64_t prompt_index = 0;  // place of its prompt in the session, in the order of add()
+  int32_t sample_index = 0;
+  std::vector<int32_t> token_ids;
+  std::vector<float> logprobs, sampling_logprobs;
+  std::optional<batches::FinishReason> finish_reason;
+};
+
+// Samples completions by continuous batching over a paged cache: completions of one prompt share its blocks, a finished
+// one's slot is refilled before the next decode step. The schedule depends only on prompts, options and lengths.
+class Session {
+ public:
+  Session(const models::Model& model, SamplingOptions options, batches::PositionsOf positions_of,
+          FeaturesOf features_of, int32_t policy_version);
+
+  void add(const batches::PromptBatch& prompts, int64_t completions_per_prompt);
+
+  // Decodes until a completion finishes (with `stream`: one step) and returns what finished (or, with `stream`, all
+  // that grew), in slot order. Empty once nothing is left. Throws core::Stopped between decode steps.
+  std::vector<const Completion*> advance(const std::stop_token& stop);
+  bool done() const { return waiting_.empty() && active_.empty(); }
+
+  // All completions, in (prompt, sample) order; call when done().
+  batches::RolloutBatch collect() const;
+  int64_t prompt_id(const Completion& completion) const {
+    return prompts_[static_cast<size_t>(completion.prompt_index)].id;
+  }
+  int64_t cache_bytes() const { return cache_.bytes(); }
+
+ private:
+  struct Prompt {
+    int64_t id;
+    std::vector<int32_t> token_ids;
+    std::vector<std::string> image_ids;
+    std::vector<int32_t> blocks;  // while any of its completions is sampled
+    std::vector<float> logits;    // [V] of its last token, until all its completions have started
+    int64_t delta = 0;            // rotary position of token i is i + delta, from the first completion token on
+    int64_t waiting = 0;          // completions not started
+    int64_t running = 0;
+  };
+  struct Running {
+    size_t completion;  // index into completions_
+    std::vector<int32_t> blocks;
+  };
+
+  void refill(std::vector<const Completion*>& changed);
+  void prefill(size_t first_waiting);
+  void decode(std::vector<const Completion*>& changed);
+  void draw(Completion& completion, std::span<const float> logits);
+  DecodeContext::Slots slots(int64_t count) const;
+  void release(const Running& running);
+
+  const models::Model& model_;
+  SamplingOptions options_;
+  batches::PositionsOf positions_of_;
+  FeaturesOf features_of_;
+  int32_t policy_version_;
+  KvCache cache_;
+  std::vector<Prompt> prompts_;
+  std::vector<std::unique_ptr<Completion>> completions_;  // in (prompt, sample) order; addresses stay
+  std::deque<size_t> waiting_;                            // completions not started
+  std::vector<Running> active_;
+};
+
+}  // namespace sightloop::rollout

@@ -1,0 +1,98 @@
+#include "pipeline/update/optimizer.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "core/check.h"
+
+namespace sightloop::update {
+
+double learning_rate(const OptimizerOptions& options, int64_t step) {
+  if (step < options.warmup_steps)
+    return options.learning_rate * static_cast<double>(step + 1) / static_cast<double>(options.warmup_steps);
+  if (options.schedule == "constant") return options.learning_rate;
+  const auto span = std::max<int64_t>(1, options.total_steps - options.warmup_steps);
+  const auto progress = std::min(1.0, static_cast<double>(step - options.warmup_steps) / static_cast<double>(span));
+  const double falling = options.schedule == "linear" ? 1 - progress : (1 + std::cos(M_PI * progress)) / 2;
+  const double floor = options.min_learning_rate_ratio;
+  return options.learning_rate * (floor + (1 - floor) * falling);
+}
+
+Optimizer::Optimizer(core::ParameterRegistry& registry, OptimizerOptions options) : options_(std::move(options)) {
+  for (auto& parameter : registry.all())
+    if (parameter.trainable) parameters_.push_back(&parameter);
+}
+
+void Optimizer::allocate() {
+  if (!exp_avgs_.empty()) return;
+  for (const auto* parameter : parameters_) {
+    exp_avgs_.push_back(at::zeros_like(parameter->value));
+    exp_avg_sqs_.push_back(at::zeros_like(parameter->value));
+  }
+}
+
+Optimizer::StepResult Optimizer::step() {
+  const at::NoGradGuard no_grad;
+  allocate();
+  const double rate = learning_rate(options_, steps_++);
+  std::vector<at::Tensor> values, gradients, exp_avgs, exp_avg_sqs;
+  double square = 0;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    auto& value = parameters_[i]->value;
+    if (!value.grad().defined()) continue;  // a part that this minibatch did not touch: no image, say
+    values.push_back(value);
+    gradients.push_back(value.grad());
+    exp_avgs.push_back(exp_avgs_[i]);
+    exp_avg_sqs.push_back(exp_avg_sqs_[i]);
+    square += std::pow(value.grad().norm().item<double>(), 2);
+  }
+  const double norm = std::sqrt(square);
+  const bool finite = std::isfinite(norm);
+  if (finite && !values.empty()) {
+    if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm)
+      at::_foreach_mul_(gradients, options_.max_grad_norm / (norm + 1e-6));
+    ++updates_;
+    const std::vector<at::Tensor> steps(values.size(), at::scalar_tensor(static_cast<float>(updates_)));
+    at::_fused_adamw_(values, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, rate, options_.beta1,
+                      options_.beta2, options_.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
+  }
+  for (auto* parameter : parameters_) parameter->value.mutable_grad() = at::Tensor();
+  return {.grad_norm = norm, .learning_rate = rate, .skipped = !finite};
+}
+
+int64_t Optimizer::bytes() const {
+  int64_t bytes = 0;
+  for (const auto& moment : exp_avgs_) bytes += 2 * static_cast<int64_t>(moment.nbytes());
+  return bytes;
+}
+
+std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
+  std::vector<std::pair<std::string, at::Tensor>> named;
+  for (size_t i = 0; i < exp_avgs_.size(); ++i)
+    for (const auto& slice : parameters_[i]->slices) {
+      named.emplace_back("exp_avg/" + slice.name, exp_avgs_[i].narrow(0, slice.begin, slice.rows));
+      named.emplace_back("exp_avg_sq/" + slice.name, exp_avg_sqs_[i].narrow(0, slice.begin, slice.rows));
+    }
+  return named;
+}
+
+void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t updates) {
+  exp_avgs_.clear();
+  exp_avg_sqs_.clear();
+  if (!state.empty()) allocate();
+  for (size_t i = 0; i < exp_avgs_.size(); ++i)
+    for (const auto& slice : parameters_[i]->slices)
+      for (auto& [prefix, moments] : {std::pair{"exp_avg/", &exp_avgs_}, std::pair{"exp_avg_sq/", &exp_avg_sqs_}}) {
+        const auto found = state.find(prefix + slice.name);
+        TORCH_CHECK(found != state.end(), "optimizer state: \"", prefix, slice.name,
+                    "\" is missing. The checkpoint was written with other trainable parts; resume with the same.");
+        auto target = (*moments)[i].narrow(0, slice.begin, slice.rows);
+        core::check_shape(found->second, target.sizes(), found->first);
+        target.copy_(found->second);
+      }
+  steps_ = steps;
+  updates_ = updates;
+}
+
+}  // namespace sightloop::update

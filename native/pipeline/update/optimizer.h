@@ -1,0 +1,57 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/parameter.h"
+
+namespace sightloop::update {
+
+// AdamW with decoupled weight decay (arXiv:1711.05101 algorithm 2) on every trainable parameter, and its schedule.
+struct OptimizerOptions {
+  double learning_rate, beta1, beta2, epsilon, weight_decay;
+  double max_grad_norm;  // <= 0: no clipping
+  std::string schedule;  // constant | linear | cosine
+  int64_t warmup_steps, total_steps;
+  double min_learning_rate_ratio;
+};
+
+// Learning rate of optimizer step `step` (from 0): linear up to the full rate at the end of warm-up, then constant,
+// linear or half a cosine down to min_learning_rate_ratio at total_steps.
+double learning_rate(const OptimizerOptions& options, int64_t step);
+
+class Optimizer {
+ public:
+  Optimizer(core::ParameterRegistry& registry, OptimizerOptions options);
+
+  struct StepResult {
+    double grad_norm;  // L2 over all gradients, before clipping
+    double learning_rate;
+    bool skipped;  // a gradient was not finite: weights and moments stay as they were
+  };
+  // Clips, steps, clears the gradients and advances the schedule.
+  StepResult step();
+  // Advances the schedule without touching weights: a minibatch without anything to learn from.
+  void pass() { ++steps_; }
+
+  int64_t steps() const { return steps_; }
+  int64_t bytes() const;
+
+  // Moments by checkpoint name: "exp_avg/<name>", "exp_avg_sq/<name>"; `restore` takes what `state` gave.
+  std::vector<std::pair<std::string, at::Tensor>> state() const;
+  void restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t updates);
+  // Steps that changed weights; AdamW's bias correction counts these.
+  int64_t updates() const { return updates_; }
+
+ private:
+  void allocate();
+  std::vector<core::Parameter*> parameters_;
+  OptimizerOptions options_;
+  std::vector<at::Tensor> exp_avgs_, exp_avg_sqs_;  // empty until the first step
+  int64_t steps_ = 0, updates_ = 0;
+};
+
+}  // namespace sightloop::update

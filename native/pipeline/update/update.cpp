@@ -1,0 +1,157 @@
+#include "pipeline/update/update.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/random.h"
+#include "core/stop.h"
+#include "models/completion_logprobs.h"
+#include "modules/contexts.h"
+
+namespace sightloop::update {
+namespace {
+
+using batches::RowGroup;
+
+// Rows of all groups, the groups in random order.
+std::vector<int64_t> shuffled_rows(std::vector<RowGroup> groups, uint64_t seed, uint64_t step, uint64_t epoch) {
+  std::vector<std::pair<double, size_t>> keys;
+  for (size_t i = 0; i < groups.size(); ++i)
+    keys.emplace_back(core::uniform({.seed = seed ^ 0x757064617465ULL,  // "update": apart from the sampler's draws
+                                     .step = step,
+                                     .prompt_id = i,
+                                     .sample_index = static_cast<uint32_t>(epoch),
+                                     .position = 0}),
+                      i);
+  std::sort(keys.begin(), keys.end());
+  std::vector<int64_t> rows;
+  for (const auto& [key, i] : keys) rows.insert(rows.end(), groups[i].rows.begin(), groups[i].rows.end());
+  return rows;
+}
+
+int64_t completion_tokens(const batches::RolloutBatch& batch, int64_t row) {
+  const auto offsets = batches::values<int32_t>(batch.offsets);
+  const auto mask = batches::values<uint8_t>(batch.completion_mask);
+  return std::accumulate(mask.begin() + offsets[row], mask.begin() + offsets[row + 1], int64_t{0});
+}
+
+bool all_advantages_zero(const batches::TrajectoryBatch& batch, const RowGroup& group) {
+  const auto offsets = batches::values<int32_t>(batch.rollouts.offsets);
+  const auto advantages = batches::values<float>(batch.advantages);
+  return std::all_of(group.rows.begin(), group.rows.end(), [&](int64_t row) {
+    return std::all_of(advantages.begin() + offsets[row], advantages.begin() + offsets[row + 1],
+                       [](float advantage) { return advantage == 0; });
+  });
+}
+
+// Sums over completion tokens, for the means of UpdateStats.
+struct Sums {
+  double kl_reference = 0, kl_old_policy = 0, clipped = 0, entropy = 0, tokens = 0, loss = 0, policy_loss = 0;
+  double grad_norm = 0, steps = 0;
+};
+
+class Minibatch {
+ public:
+  Minibatch(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options, UpdateStats& stats,
+            Sums& sums)
+      : learner_(learner), batch_(batch), options_(options), stats_(stats), sums_(sums) {}
+
+  void run(std::span<const int64_t> rows) {
+    auto groups = batches::group_rows(batch_.rollouts, rows);
+    const auto weights = flat_weights(rows);
+    if (learner_.algorithm.skips_zero_advantage_groups())
+      std::erase_if(groups, [&](const RowGroup& group) {
+        const bool skipped = all_advantages_zero(batch_, group);
+        if (skipped) stats_.skipped_completions += static_cast<int64_t>(group.rows.size());
+        return skipped;
+      });
+    for (const auto& pass : batches::plan_microbatches(batch_.rollouts, groups, options_.tokens_per_microbatch))
+      microbatch(pass, weights);
+    if (groups.empty()) return learner_.optimizer.pass();
+    const auto result = learner_.optimizer.step();
+    stats_.learning_rate = result.learning_rate;
+    stats_.skipped_steps += result.skipped ? 1 : 0;
+    sums_.grad_norm += result.grad_norm;
+    sums_.steps += 1;
+  }
+
+ private:
+  // [L] weight of every token, 0 outside this minibatch. Counts skipped groups too: they are part of the mean.
+  at::Tensor flat_weights(std::span<const int64_t> rows) const {
+    std::vector<int64_t> lengths;
+    for (const auto row : rows) lengths.push_back(completion_tokens(batch_.rollouts, row));
+    const auto by_row = algorithms::token_weights(learner_.algorithm.loss_aggregation(), lengths,
+                                                  learner_.algorithm.max_completion_tokens(), learner_.ranks);
+    auto weights = at::zeros({batch_.rollouts.token_ids.size(0)}, at::kFloat);
+    const auto offsets = batches::values<int32_t>(batch_.rollouts.offsets);
+    for (size_t i = 0; i < rows.size(); ++i)
+      weights.slice(0, offsets[rows[i]], offsets[rows[i] + 1]).fill_(by_row[i]);
+    return weights;
+  }
+
+  void microbatch(std::span<const RowGroup> groups, const at::Tensor& weights) {
+    const auto packed = batches::pack(batch_.rollouts, groups, learner_.positions_of);
+    modules::SharedPromptContext context(packed.groups);
+    const auto result = models::completion_logprobs(learner_.model, packed, learner_.features_of(packed.image_ids),
+                                                    options_.temperature, context);
+    const auto pick = [&](const at::Tensor& flat) {
+      return flat.defined() ? flat.index_select(0, packed.flat) : at::Tensor();
+    };
+    const auto loss = learner_.algorithm.loss({.logprobs = result.logprobs,
+                                               .old_logprobs = pick(batch_.policy_logprobs),
+                                               .reference_logprobs = pick(batch_.reference_logprobs),
+                                               .advantages = pick(batch_.advantages),
+                                               .weights = pick(weights)});
+    loss.loss.backward();
+    sums_.loss += loss.loss.item<double>();
+    sums_.policy_loss += loss.policy_loss;
+    sums_.kl_reference += loss.kl_reference;
+    sums_.kl_old_policy += loss.kl_old_policy;
+    sums_.clipped += loss.clipped_tokens;
+    sums_.entropy += result.entropy.detach().sum().item<double>();
+    sums_.tokens += static_cast<double>(packed.targets.size(0));
+    stats_.ratio_max = std::max(stats_.ratio_max, loss.ratio_max);
+    stats_.clamped_log_ratios += static_cast<int64_t>(loss.clamped_log_ratios);
+    stats_.computed_tokens += packed.num_tokens();
+  }
+
+  Learner& learner_;
+  const batches::TrajectoryBatch& batch_;
+  const UpdateOptions& options_;
+  UpdateStats& stats_;
+  Sums& sums_;
+};
+
+}  // namespace
+
+UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
+                   const std::stop_token& stop) {
+  UpdateStats stats;
+  Sums sums;
+  Minibatch minibatch(learner, batch, options, stats, sums);
+  const auto groups = batches::group_rows(batch.rollouts);
+  const auto first_step = static_cast<uint64_t>(learner.optimizer.steps());
+  for (int64_t epoch = 0; epoch < options.update_epochs; ++epoch) {
+    const auto rows = shuffled_rows(groups, options.seed, first_step, static_cast<uint64_t>(epoch));
+    for (size_t begin = 0; begin < rows.size(); begin += static_cast<size_t>(options.completions_per_update)) {
+      core::throw_if_stopped(stop);
+      const auto count = std::min(static_cast<size_t>(options.completions_per_update), rows.size() - begin);
+      minibatch.run(std::span(rows).subspan(begin, count));
+    }
+  }
+  const double tokens = std::max(1.0, sums.tokens), steps = std::max(1.0, sums.steps);
+  stats.loss = sums.loss / steps;
+  stats.policy_loss = sums.policy_loss / steps;
+  stats.kl_reference = sums.kl_reference / tokens;
+  stats.kl_old_policy = sums.kl_old_policy / tokens;
+  stats.clip_fraction = sums.clipped / tokens;
+  stats.entropy = sums.entropy / tokens;
+  stats.grad_norm = sums.grad_norm / steps;
+  stats.completion_tokens = static_cast<int64_t>(sums.tokens);
+  stats.optimizer_step = learner.optimizer.steps();
+  return stats;
+}
+
+}  // namespace sightloop::update

@@ -1,0 +1,47 @@
+#pragma once
+#include <functional>
+#include <stop_token>
+
+#include "algorithms/algorithm.h"
+#include "batches/batches.h"
+#include "collectives/process_group.h"
+#include "models/model.h"
+#include "pipeline/update/optimizer.h"
+
+namespace sightloop::update {
+
+using FeaturesOf = std::function<at::Tensor(const std::vector<std::string>& image_ids)>;
+
+struct UpdateOptions {
+  int64_t completions_per_update;
+  int64_t tokens_per_microbatch;
+  int64_t update_epochs;
+  double temperature;
+  uint64_t seed;
+};
+
+// Fields as UpdateStats in the TypeScript layer.
+struct UpdateStats {
+  double loss = 0, policy_loss = 0, kl_reference = 0, kl_old_policy = 0, clip_fraction = 0, entropy = 0, ratio_max = 0;
+  double grad_norm = 0, learning_rate = 0;
+  int64_t optimizer_step = 0, skipped_steps = 0, clamped_log_ratios = 0, skipped_completions = 0;
+  int64_t completion_tokens = 0, computed_tokens = 0;
+};
+
+// What an update works on. The optimizer's registry is the model's.
+struct Learner {
+  models::Model& model;
+  Optimizer& optimizer;
+  const algorithms::Algorithm& algorithm;
+  collectives::ProcessGroup& ranks;
+  batches::PositionsOf positions_of;
+  FeaturesOf features_of;
+};
+
+// One pass over the trajectories per epoch, in an order keyed by (seed, optimizer step, epoch); one optimizer step for
+// every `completions_per_update` completions. How a minibatch is cut into microbatches does not change its gradient.
+// A stop request is honoured between optimizer steps only.
+UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
+                   const std::stop_token& stop);
+
+}  // namespace sightloop::update
