@@ -17,8 +17,10 @@ export interface RewardInput {
     readonly id: string;
     readonly question: string;
     readonly answer: string;
-    readonly solution?: string;
-    readonly images: readonly ({ readonly path: string } | { readonly bytes: Uint8Array; readonly name?: string })[];
+    readonly solution?: string | undefined;
+    readonly images: readonly (
+      { readonly path: string } | { readonly bytes: Uint8Array; readonly name?: string | undefined }
+    )[];
   };
 }
 
