@@ -103,13 +103,16 @@ Napi::Value add_images(const Napi::CallbackInfo& info) {
   });
 }
 
-// pruneImages(engine, keep: string[]): Promise<void>
+// pruneImages(engine, keep: string[]): Promise<string[]>   The ids that were dropped.
 Napi::Value prune_images(const Napi::CallbackInfo& info) {
   const auto handle = engine_argument(info, 0);
   const auto keep = strings(info[1], "keep");
-  return handle->thread.run(info.Env(), [handle, keep](const std::stop_token&) {
-    handle->open().prune_images({keep.begin(), keep.end()});
-    return nothing();
+  return handle->thread.run(info.Env(), [handle, keep](const std::stop_token&) -> Settle {
+    return [dropped = handle->open().prune_images({keep.begin(), keep.end()})](Napi::Env env) {
+      auto result = Napi::Array::New(env, dropped.size());
+      for (uint32_t i = 0; i < dropped.size(); ++i) result[i] = dropped[i];
+      return result;
+    };
   });
 }
 

@@ -37,7 +37,7 @@ class Engine {
   ModelInfo model_info() const;
 
   data::GridThw add_image(const std::string& id, const uint8_t* rgb, int64_t height, int64_t width);
-  void prune_images(const std::set<std::string>& keep) { images_.prune(keep); }
+  std::vector<std::string> prune_images(const std::set<std::string>& keep) { return images_.prune(keep); }
 
   // The session reads this engine's weights: close it before the next update.
   std::unique_ptr<rollout::Session> open_rollout(rollout::SamplingOptions options);

@@ -18,7 +18,8 @@ data::GridThw ImageStore::add(const std::string& id, const uint8_t* rgb, int64_t
   return grid;
 }
 
-void ImageStore::prune(const std::set<std::string>& keep) {
+std::vector<std::string> ImageStore::prune(const std::set<std::string>& keep) {
+  std::vector<std::string> dropped;
   auto held = bytes();
   for (auto use = uses_.begin(); use != uses_.end() && held > budget_bytes_;) {
     if (keep.contains(*use)) {
@@ -28,8 +29,10 @@ void ImageStore::prune(const std::set<std::string>& keep) {
     const auto& entry = find(*use);
     held -= static_cast<int64_t>(entry.image.pixels.nbytes() + (entry.features.defined() ? entry.features.nbytes() : 0));
     entries_.erase(*use);
+    dropped.push_back(*use);
     use = uses_.erase(use);
   }
+  return dropped;
 }
 
 at::Tensor ImageStore::features(const models::Model& model, const std::vector<std::string>& ids, bool cached) {

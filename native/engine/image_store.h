@@ -22,8 +22,8 @@ class ImageStore {
   // Resizes rgb [height, width, 3] unless the id is held; either way the image counts as just used.
   data::GridThw add(const std::string& id, const uint8_t* rgb, int64_t height, int64_t width);
   data::GridThw grid(const std::string& id) const { return find(id).image.grid; }
-  // Drops the least recently added images outside `keep` until the store is within its budget.
-  void prune(const std::set<std::string>& keep);
+  // Drops the least recently added images outside `keep` until the store is within its budget; returns what went.
+  std::vector<std::string> prune(const std::set<std::string>& keep);
 
   // Features [M, D] of `ids` in order, an id may repeat; undefined for no ids.
   //   cached: computed one image at a time and kept, so that values do not depend on what was asked together

@@ -1,0 +1,204 @@
+import { float32Column, listColumn, structColumn, withColumns } from "../batches/columns.js";
+import type { PromptBatch } from "../batches/prompt.js";
+import type { RolloutBatch, Scores } from "../batches/rollout.js";
+import type { TrajectoryBatch } from "../batches/trajectory.js";
+import type { UserErrorCode } from "../errors.js";
+import { type Addon, defaultThreads, type EngineHandle, loadAddon, type StopSource } from "./addon.js";
+import { promptColumns, rolloutColumns, scoresBatch, tokenFloats, trajectoryColumns } from "./columns.js";
+import type {
+  Activations,
+  Cancellable,
+  DecodedImage,
+  Engine,
+  EngineOptions,
+  ImageGrid,
+  MemoryUse,
+  ModelInfo,
+  PolicyScores,
+  Rewards,
+  RolloutSession,
+  SamplingOptions,
+  UpdateStats,
+} from "./engine.js";
+import { asUserError, isStopped } from "./native-error.js";
+import { NativeRolloutSession } from "./rollout-session.js";
+
+const CHECKPOINT_HINT = "Correct the file named above, or give another model folder.";
+
+/**
+ * Loads a model folder into a new engine with its own thread.
+ * @throws UserError CHECKPOINT_INVALID, MODEL_UNSUPPORTED or ADDON_NOT_BUILT
+ */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const addon = loadAddon();
+  const threads = options.threads > 0 ? options.threads : defaultThreads();
+  try {
+    const { engine, model } = await addon.openEngine(JSON.stringify({ ...options, threads }));
+    return new NativeEngine(addon, engine, model, options);
+  } catch (error) {
+    throw asUserError(error, "CHECKPOINT_INVALID", CHECKPOINT_HINT);
+  }
+}
+
+class NativeEngine implements Engine {
+  readonly model: ModelInfo;
+  readonly #addon: Addon;
+  readonly #handle: EngineHandle;
+  readonly #options: EngineOptions;
+  readonly #grids = new Map<string, ImageGrid>();
+  #closed: Promise<void> | undefined;
+
+  constructor(addon: Addon, handle: EngineHandle, model: ModelInfo, options: EngineOptions) {
+    this.#addon = addon;
+    this.#handle = handle;
+    this.model = model;
+    this.#options = options;
+  }
+
+  async addImages(images: readonly DecodedImage[]): Promise<readonly ImageGrid[]> {
+    const merged = this.#options.image_processor.merge_size ** 2;
+    const grids = await this.#call(
+      () =>
+        this.#addon.addImages(
+          this.#handle,
+          images.map(({ id }) => id),
+          images.map(({ rgb }) => rgb),
+          images.map(({ height }) => height),
+          images.map(({ width }) => width),
+        ),
+      {},
+      "IMAGE_INVALID",
+    );
+    return grids.map((image_grid_thw, i) => {
+      const [t, h, w] = image_grid_thw;
+      const grid = { id: images[i]!.id, image_grid_thw, num_tokens: (t * h * w) / merged };
+      this.#grids.set(grid.id, grid);
+      return grid;
+    });
+  }
+
+  imageGrid(id: string): ImageGrid | undefined {
+    return this.#grids.get(id);
+  }
+
+  async pruneImages(keep: readonly string[]): Promise<void> {
+    const dropped = await this.#call(() => this.#addon.pruneImages(this.#handle, keep));
+    for (const id of dropped) this.#grids.delete(id);
+  }
+
+  rollout(sampling: SamplingOptions, { signal }: Cancellable = {}): RolloutSession {
+    const opened = this.#call(() => this.#addon.rolloutOpen(this.#handle, JSON.stringify(sampling)), { signal });
+    const host = {
+      addon: this.#addon,
+      call: <T>(run: (stop: StopSource | null) => Promise<T>) => this.#call(run, { signal }, "PROMPT_INVALID"),
+    };
+    return new NativeRolloutSession(host, opened);
+  }
+
+  async generate(
+    prompts: PromptBatch,
+    completions_per_prompt: number,
+    sampling: SamplingOptions,
+    options: Cancellable = {},
+  ): Promise<RolloutBatch> {
+    const session = this.rollout(sampling, options);
+    try {
+      await session.add(prompts, completions_per_prompt);
+      return await session.finish();
+    } finally {
+      await session[Symbol.asyncDispose]();
+    }
+  }
+
+  async score(
+    rollouts: RolloutBatch,
+    which: "policy" | "reference",
+    options: Cancellable & { readonly temperature?: number } = {},
+  ): Promise<Scores> {
+    const columns = rolloutColumns(rollouts);
+    const scores = await this.#call(
+      (stop) => this.#addon.score(this.#handle, columns, which, options.temperature ?? 1, stop),
+      options,
+    );
+    return scoresBatch(columns.offsets, scores);
+  }
+
+  async advantages(rollouts: RolloutBatch, rewards: Rewards, scores: PolicyScores): Promise<TrajectoryBatch> {
+    const columns = rolloutColumns(rollouts);
+    const policy_logprobs =
+      scores.policy === undefined ? columns.rollout_logprobs : tokenFloats(scores.policy, "logprobs");
+    const reference_logprobs = scores.reference === undefined ? null : tokenFloats(scores.reference, "logprobs");
+    const advantages = await this.#call(() =>
+      this.#addon.advantages(this.#handle, columns, { reward: rewards.reward, policy_logprobs, reference_logprobs }),
+    );
+    const perToken = (values: Float32Array) => listColumn(columns.offsets, float32Column(values));
+    const breakdown = Object.entries(rewards.breakdown).map(([name, values]) => [name, float32Column(values)] as const);
+    return withColumns(rollouts, {
+      policy_logprobs: perToken(policy_logprobs),
+      ...(reference_logprobs === null ? {} : { reference_logprobs: perToken(reference_logprobs) }),
+      reward: float32Column(rewards.reward),
+      ...(breakdown.length === 0
+        ? {}
+        : { reward_breakdown: structColumn(Object.fromEntries(breakdown), rollouts.numRows) }),
+      advantages: perToken(advantages),
+    }) as TrajectoryBatch;
+  }
+
+  update(
+    trajectories: TrajectoryBatch,
+    options: Cancellable & { readonly temperature?: number } = {},
+  ): Promise<UpdateStats> {
+    const columns = trajectoryColumns(trajectories);
+    return this.#call((stop) => this.#addon.update(this.#handle, columns, options.temperature ?? 1, stop), options);
+  }
+
+  saveModel(folder: string): Promise<void> {
+    return this.#call(() => this.#addon.saveModel(this.#handle, folder));
+  }
+
+  saveState(folder: string): Promise<void> {
+    return this.#call(() => this.#addon.saveState(this.#handle, folder));
+  }
+
+  loadState(folder: string): Promise<void> {
+    return this.#call(() => this.#addon.loadState(this.#handle, folder));
+  }
+
+  memory(): Promise<MemoryUse> {
+    return this.#call(() => this.#addon.memory(this.#handle));
+  }
+
+  async inspect(prompts: PromptBatch): Promise<readonly Activations[]> {
+    const rows = await this.#call(() => this.#addon.inspect(this.#handle, promptColumns(prompts)));
+    return rows.map((row) => new Map(Object.entries(row)));
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#addon.closeEngine(this.#handle);
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** One native call: aborting `signal` stops it and rejects with the signal's reason. */
+  async #call<T>(
+    run: (stop: StopSource | null) => Promise<T>,
+    { signal }: Cancellable = {},
+    code: UserErrorCode = "CHECKPOINT_INVALID",
+  ): Promise<T> {
+    signal?.throwIfAborted();
+    const stop = signal === undefined ? null : this.#addon.createStopSource();
+    const onAbort = () => stop !== null && this.#addon.requestStop(stop);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await run(stop);
+    } catch (error) {
+      if (isStopped(error)) signal?.throwIfAborted();
+      throw asUserError(error, code, CHECKPOINT_HINT);
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+}
