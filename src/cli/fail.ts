@@ -1,12 +1,18 @@
 import { UserError } from "../errors.js";
 
 /** The command line itself is wrong. */
-export class UsageError extends Error {}
+export class UsageError extends Error {
+  readonly hint: string;
+  constructor(message: string, hint: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
 
 /** What a user can mend: message and hint, exit code 2 (130 after an interrupt). A bug keeps its stack, exit code 1. */
 export function fail(error: unknown): void {
   if (error instanceof UsageError) {
-    console.error(`error: ${error.message}\nhint: sightloop ${process.argv[2] ?? ""} --help`.replace("  ", " "));
+    console.error(`error: ${error.message}\nhint: ${error.hint}`);
     process.exitCode = 2;
   } else if (error instanceof UserError) {
     console.error(`error: ${error.message}\nhint: ${error.hint}`);

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
-import yargs from "yargs";
+import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
 import { demoCommand } from "./commands/demo.js";
 import { doctorCommand } from "./commands/doctor.js";
@@ -16,26 +16,38 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
   version: string;
 };
 
-void yargs(hideBin(process.argv))
-  .scriptName("sightloop")
-  .usage("$0 <command>\n\nTrains vision-language models with reinforcement learning.")
-  .command(trainCommand)
-  .command(sftCommand)
-  .command(evaluateCommand)
-  .command(generateCommand)
-  .command(initCommand)
-  .command(doctorCommand)
-  .command(demoCommand)
-  .strict()
-  .recommendCommands()
-  .demandCommand(1, "Name a command; `sightloop --help` lists them.")
-  .version(version)
-  .help()
-  .alias("h", "help")
-  .wrap(Math.min(120, process.stdout.columns ?? 100))
-  .exitProcess(false)
-  .fail((message, error: Error | undefined) => {
-    throw error ?? new UsageError(message);
-  })
-  .parseAsync()
-  .catch(fail);
+const commands = [
+  trainCommand,
+  sftCommand,
+  evaluateCommand,
+  generateCommand,
+  initCommand,
+  doctorCommand,
+  demoCommand,
+] as readonly CommandModule<object, never>[];
+const verbs = commands.map(({ command }) => String(command).split(" ")[0]);
+
+async function main(): Promise<void> {
+  const parser = yargs(hideBin(process.argv))
+    .scriptName("sightloop")
+    .usage("$0 <command>\n\nTrains vision-language models with reinforcement learning.")
+    .strict()
+    .recommendCommands()
+    .demandCommand(1, "no command given")
+    .version(version)
+    .help()
+    .alias("h", "help")
+    .wrap(Math.min(120, process.stdout.columns ?? 100))
+    .exitProcess(false)
+    .fail((message, error: Error | undefined) => {
+      const verb = verbs.find((name) => name === process.argv[2]);
+      throw (
+        error ??
+        new UsageError(message, `\`sightloop ${verb === undefined ? "" : `${verb} `}--help\` shows what it takes.`)
+      );
+    });
+  for (const command of commands) parser.command(command);
+  await parser.parseAsync();
+}
+
+main().catch(fail);

@@ -1,6 +1,7 @@
 import type { Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
+import { checkModelFolder } from "./model-folder.js";
 
 export interface InferenceOptions {
   readonly model_path: string;
@@ -15,6 +16,7 @@ export interface Inference extends AsyncDisposable {
 
 /** A model to sample from: nothing is trainable, so no gradients or moments are held. */
 export async function openInference({ model_path, seed, threads }: InferenceOptions): Promise<Inference> {
+  await checkModelFolder(model_path);
   const processor = await loadProcessor(model_path);
   const options: EngineOptions = {
     model_path,

@@ -12,6 +12,7 @@ import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor
 import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
 import type { Loop } from "./loop.js";
+import { checkModelFolder } from "./model-folder.js";
 import { saveCheckpoint } from "./save.js";
 
 export interface RunOptions {
@@ -51,6 +52,7 @@ export interface OpenRun extends AsyncDisposable {
  */
 export async function openRun(config: TrainConfig | SftConfig, needs: Needs, options: RunOptions): Promise<OpenRun> {
   const { base_folder } = options;
+  for (const path of [config.model.path, needs.reference_path]) if (path !== null) await checkModelFolder(path);
   const processor = await loadProcessor(config.model.path);
   const source = options.samples ?? (await openTrainingSet(config.datasets.train, base_folder));
   const num_items = isIndexed(source) ? source.length : undefined;

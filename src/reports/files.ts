@@ -9,6 +9,7 @@ const mendable: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EPERM: "permission denied",
   EROFS: "the file system is read-only",
+  EEXIST: "a file of that name is in the way",
   ENOTDIR: "a part of the path is a file, not a folder",
   EMFILE: "too many open files",
 };

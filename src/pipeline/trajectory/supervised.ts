@@ -6,7 +6,6 @@ import {
   listColumn,
   listValues,
   recordBatch,
-  structColumn,
   utf8Column,
 } from "../../batches/columns.js";
 import type { PromptBatch } from "../../batches/prompt.js";
@@ -57,7 +56,6 @@ export function supervisedTrajectories(
       finish_reason: utf8Column(Array.from({ length: rows }, () => "stop")),
       policy_logprobs: zeros(),
       reward: float32Column(new Float32Array(rows)),
-      reward_breakdown: structColumn({}, rows),
       advantages: listColumn(offsets, float32Column(advantages)),
     },
     rows,

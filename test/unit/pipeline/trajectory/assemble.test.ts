@@ -1,0 +1,117 @@
+import { describe, expect, test } from "vitest";
+import { columnData, listValues, strings } from "../../../../src/batches/columns.js";
+import { promptBatch } from "../../../../src/batches/prompt.js";
+import type { Rewards } from "../../../../src/engine/engine.js";
+import { metric } from "../../../../src/reports/metrics.js";
+import { assemble, rolloutMismatch } from "../../../../src/pipeline/trajectory/assemble.js";
+import { measureTrajectories } from "../../../../src/pipeline/trajectory/measure.js";
+import { supervisedTrajectories } from "../../../../src/pipeline/trajectory/supervised.js";
+import { EngineDouble, sampling } from "../rollout/engine-double.js";
+
+const prompts = promptBatch(
+  [0, 1].map((prompt_id) => ({
+    prompt_id,
+    sample_id: `s${prompt_id}`,
+    token_ids: Int32Array.of(7, 8, 9),
+    image_ids: [],
+  })),
+);
+const rewards: Rewards = {
+  reward: Float32Array.of(1, 1, 0, 1),
+  breakdown: { accuracy: Float32Array.of(1, 1, 0, 1) },
+};
+
+async function rollOut(double: EngineDouble) {
+  await using session = double.rollout(sampling);
+  await session.add(prompts, 2);
+  return session.finish();
+}
+
+const plain = { temperature: 1, old_logprobs: "rollout", with_reference: false, verify_rollout: false } as const;
+
+describe("assemble", () => {
+  test.each([
+    ["nothing more than needed", plain, ["advantages"]],
+    [
+      "the first step checks the sampler, and still uses its log-probs",
+      { ...plain, verify_rollout: true },
+      ["score policy", "advantages"],
+    ],
+    ["recomputed log-probs are used", { ...plain, old_logprobs: "recompute" }, ["score policy", "advantages policy"]],
+    [
+      "a KL coefficient needs the reference",
+      { ...plain, with_reference: true },
+      ["score reference", "advantages reference"],
+    ],
+  ] as const)("%s", async (_, options, calls) => {
+    const double = new EngineDouble();
+    const rollouts = await rollOut(double);
+    double.calls.length = 0;
+    const { mismatch } = await assemble(double.engine, rollouts, rewards, options);
+    expect(double.calls).toEqual(calls);
+    expect(mismatch === undefined).toBe(!calls.some((call) => call === "score policy"));
+  });
+
+  test.each([
+    [5e-5, undefined],
+    [2e-4, "ROLLOUT_MISMATCH"],
+    [Number.NaN, "ROLLOUT_MISMATCH"],
+  ])("a difference of %f nats in the first step", async (score_error, code) => {
+    const double = new EngineDouble({ score_error });
+    const work = assemble(double.engine, await rollOut(double), rewards, { ...plain, verify_rollout: true });
+    if (code === undefined) expect((await work).mismatch?.rollout_mismatch_max).toBeCloseTo(score_error, 6);
+    else await expect(work).rejects.toMatchObject({ code });
+  });
+
+  test("the mismatch looks at completion tokens only", async () => {
+    const double = new EngineDouble();
+    const rollouts = await rollOut(double);
+    const scores = await double.score(rollouts, "policy");
+    listValues<Float32Array>(scores, "logprobs").values[0] = 100; // a prompt token
+    expect(rolloutMismatch(rollouts, scores).rollout_mismatch_max).toBe(0);
+  });
+});
+
+describe("measureTrajectories", () => {
+  test("gives every number that the table of metrics defines, and no other", async () => {
+    const double = new EngineDouble();
+    const { trajectories } = await assemble(double.engine, await rollOut(double), rewards, plain);
+    const measured = measureTrajectories(trajectories, rewards);
+    for (const name of Object.keys(measured)) expect(() => metric(name)).not.toThrow();
+    const lengths = [...listValues<Int32Array>(trajectories, "token_ids").offsets]
+      .slice(1)
+      .map((end, row, ends) => end - (ends[row - 1] ?? 0) - 3);
+    expect(measured).toMatchObject({
+      reward_mean: 0.75,
+      "reward.accuracy": 0.75,
+      equal_reward_groups: 0.5,
+      prompt_length_mean: 3,
+      completion_length_mean: lengths.reduce((a, b) => a + b) / 4,
+      completion_length_max: Math.max(...lengths),
+      completion_length_wrong: lengths[2],
+      truncated: strings(trajectories, "finish_reason").filter((reason) => reason === "length").length / 4,
+    });
+    expect(measured["reward_std"]).toBeCloseTo(Math.sqrt(3) / 4, 6);
+  });
+});
+
+describe("supervisedTrajectories", () => {
+  test("appends each solution to its prompt, and the mask is true on it alone", () => {
+    const batch = supervisedTrajectories(prompts, [[1, 2], [3]]);
+    expect(listValues<Int32Array>(batch, "token_ids")).toMatchObject({
+      offsets: Int32Array.of(0, 5, 9),
+      values: Int32Array.of(7, 8, 9, 1, 2, 7, 8, 9, 3),
+    });
+    const mask = [...batch.getChild("completion_mask")!].map((row: Iterable<boolean>) => [...row]);
+    expect(mask).toEqual([
+      [false, false, false, true, true],
+      [false, false, false, true],
+    ]);
+    expect(listValues<Float32Array>(batch, "advantages").values).toEqual(Float32Array.of(0, 0, 0, 1, 1, 0, 0, 0, 1));
+    expect(columnData(batch, "prompt_id")).toBe(columnData(prompts, "prompt_id"));
+  });
+
+  test("refuses another number of solutions", () => {
+    expect(() => supervisedTrajectories(prompts, [[1]])).toThrow("1 completions, 2 prompts");
+  });
+});
