@@ -57,7 +57,12 @@ describe("what Python's Jinja refuses is refused", () => {
     ["text added to a list", "{{ messages[0].content + 'a' }}", [parts], "can only add text to text"],
     ["a number added to text", "{{ 'a' + 1 }}", [], "can only add text to text"],
     ["a printed list of parts", "{{ messages[0].content }}", [parts], "prints a list of content parts"],
-    ["an attribute of nothing", "{{ messages[0].content[0].type }}", [text("")], 'attribute "type" of something undefined'],
+    [
+      "an attribute of nothing",
+      "{{ messages[0].content[0].type }}",
+      [text("")],
+      'attribute "type" of something undefined',
+    ],
     ["the template's own complaint", "{{ raise_exception('no ' + messages[0].role) }}", [text("")], "no user"],
   ])("%s", (_, source, messages, message) => {
     expect(() => chatTemplate(source, "t").render(messages)).toThrow(
@@ -70,7 +75,12 @@ describe("what it allows is rendered as there", () => {
   test.each([
     ["a loop over text", "{% for c in messages[0].content %}[{{ c }}]{% endfor %}", [text("añ😀")], "[a][ñ][😀]"],
     ["a sum of texts and of numbers", "{{ 'a' + 'b' }}{{ 1 + 2 }}", [], "ab3"],
-    ["range", "{% for i in range(3) %}{{ i }}{% endfor %}{% for i in range(4, 0, -2) %}{{ i }}{% endfor %}", [], "01242"],
+    [
+      "range",
+      "{% for i in range(3) %}{{ i }}{% endfor %}{% for i in range(4, 0, -2) %}{{ i }}{% endfor %}",
+      [],
+      "01242",
+    ],
     ["lines trimmed around blocks", "a\n  {% if true %}\nb\n  {% endif %}\nc\n", [], "a\nb\nc"],
     ["a filtered loop", "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", [text("x")], "x"],
   ])("%s", (_, source, messages, expected) => {

@@ -48,7 +48,10 @@ describe("settings come from the checkpoint's files", () => {
   test("processor_config.json goes before preprocessor_config.json", async () => {
     const image_processor = { image_processor_type: "Qwen2VLImageProcessorFast", size, image_mean: 0.5 };
     writeFileSync(join(folder, "processor_config.json"), JSON.stringify({ image_processor }));
-    expect((await loadProcessor(folder)).image_processor).toMatchObject({ max_pixels: 9408, image_mean: [0.5, 0.5, 0.5] });
+    expect((await loadProcessor(folder)).image_processor).toMatchObject({
+      max_pixels: 9408,
+      image_mean: [0.5, 0.5, 0.5],
+    });
     writeFileSync(join(folder, "processor_config.json"), JSON.stringify({ processor_class: "X" })); // the older content
     expect((await loadProcessor(folder)).image_processor.max_pixels).toBe(23520);
   });
@@ -104,13 +107,49 @@ describe("a broken checkpoint", () => {
   );
 
   test.each<[string, string, (json: Json) => void, string, string]>([
-    ["another family", "preprocessor_config.json", (json) => (json["image_processor_type"] = "SmolVLMImageProcessor"), "MODEL_UNSUPPORTED", '"SmolVLMImageProcessor" is not supported'],
-    ["no resizing", "preprocessor_config.json", (json) => (json["do_resize"] = false), "CHECKPOINT_INVALID", "only true is supported"],
-    ["another filter", "preprocessor_config.json", (json) => (json["resample"] = 2), "CHECKPOINT_INVALID", "only bicubic"],
-    ["bounds swapped", "preprocessor_config.json", (json) => (json["min_pixels"] = 99999), "CHECKPOINT_INVALID", "min_pixels 99999 is over max_pixels 23520"],
-    ["another patch size", "preprocessor_config.json", (json) => (json["patch_size"] = 16), "CHECKPOINT_INVALID", "patch_size is 16, but config.json's vision_config says 14"],
+    [
+      "another family",
+      "preprocessor_config.json",
+      (json) => (json["image_processor_type"] = "SmolVLMImageProcessor"),
+      "MODEL_UNSUPPORTED",
+      '"SmolVLMImageProcessor" is not supported',
+    ],
+    [
+      "no resizing",
+      "preprocessor_config.json",
+      (json) => (json["do_resize"] = false),
+      "CHECKPOINT_INVALID",
+      "only true is supported",
+    ],
+    [
+      "another filter",
+      "preprocessor_config.json",
+      (json) => (json["resample"] = 2),
+      "CHECKPOINT_INVALID",
+      "only bicubic",
+    ],
+    [
+      "bounds swapped",
+      "preprocessor_config.json",
+      (json) => (json["min_pixels"] = 99999),
+      "CHECKPOINT_INVALID",
+      "min_pixels 99999 is over max_pixels 23520",
+    ],
+    [
+      "another patch size",
+      "preprocessor_config.json",
+      (json) => (json["patch_size"] = 16),
+      "CHECKPOINT_INVALID",
+      "patch_size is 16, but config.json's vision_config says 14",
+    ],
     ["no image token", "config.json", (json) => delete json["image_token_id"], "CHECKPOINT_INVALID", "image_token_id"],
-    ["a wrong stop token", "generation_config.json", (json) => (json["eos_token_id"] = "x"), "CHECKPOINT_INVALID", "eos_token_id"],
+    [
+      "a wrong stop token",
+      "generation_config.json",
+      (json) => (json["eos_token_id"] = "x"),
+      "CHECKPOINT_INVALID",
+      "eos_token_id",
+    ],
   ])("with %s", async (_, name, change, code, message) => {
     edit(name, change);
     const error = { code, message: expect.stringContaining(message) as string };

@@ -37,12 +37,22 @@ function fakeEngine() {
   };
 }
 
-const sample = (id: string, images: Sample["images"] = [], question = "Why?"): Sample => ({ id, question, answer: "", images });
+const sample = (id: string, images: Sample["images"] = [], question = "Why?"): Sample => ({
+  id,
+  question,
+  answer: "",
+  images,
+});
 const stream = (...samples: readonly Sample[]) => samples.map((sample, i) => ({ prompt_id: 40 + i, sample }));
 
 test("one row per sample, in order, images by content", async () => {
   const engine = fakeEngine();
-  const batch = await buildPrompts(engine, processor, stream(sample("a", [photo, drawing]), sample("b"), sample("c", [photo])), limit);
+  const batch = await buildPrompts(
+    engine,
+    processor,
+    stream(sample("a", [photo, drawing]), sample("b"), sample("c", [photo])),
+    limit,
+  );
   const [ofPhoto, ofDrawing] = [...engine.held.keys()] as [string, string];
   expect(Array.from(batch.getChild("prompt_id")!, Number)).toEqual([40, 41, 42]);
   expect(strings(batch, "sample_id")).toEqual(["a", "b", "c"]);
@@ -73,7 +83,9 @@ test("each content is decoded once, and a known file not even read again", async
 });
 
 test("images may be bytes", async () => {
-  const bytes = await sharp({ create: { width: 20, height: 30, channels: 3, background: "red" } }).png().toBuffer();
+  const bytes = await sharp({ create: { width: 20, height: 30, channels: 3, background: "red" } })
+    .png()
+    .toBuffer();
   const engine = fakeEngine();
   await buildPrompts(engine, processor, stream(sample("a", [{ bytes }])), limit);
   expect(engine.calls.flat().length).toBe(1);
@@ -88,16 +100,43 @@ test("errors name the sample", async () => {
   const folder = mkdtempSync(join(tmpdir(), "sightloop-prompts-"));
   afterAll(() => rmSync(folder, { recursive: true }));
   const thin = { path: join(folder, "thin.png") };
-  await sharp({ create: { width: 402, height: 2, channels: 3, background: "red" } }).png().toFile(thin.path);
+  await sharp({ create: { width: 402, height: 2, channels: 3, background: "red" } })
+    .png()
+    .toFile(thin.path);
   const empty = { path: join(folder, "empty.png") };
   writeFileSync(empty.path, "");
   const table: readonly [Sample, object, string, string][] = [
-    [sample("s1", [photo]), { max_prompt_tokens: 20 }, "PROMPT_INVALID", 'sample "s1": the prompt has 50 tokens (11 of images), over max_prompt_tokens 20'],
-    [sample("s2", [photo], "<image><image>"), {}, "PROMPT_INVALID", 'sample "s2": the question has 2 <image> markers, but the sample has 1 images'],
-    [sample("s3", [], "<|image_pad|>"), {}, "PROMPT_INVALID", 'sample "s3": the prompt has 1 image placeholders, but the sample has 0 images'],
-    [sample("s4", [thin]), {}, "IMAGE_INVALID", `${thin.path} (sample "s4"): one side of the image may be at most 200 times the other, got 2 x 402`],
+    [
+      sample("s1", [photo]),
+      { max_prompt_tokens: 20 },
+      "PROMPT_INVALID",
+      'sample "s1": the prompt has 50 tokens (11 of images), over max_prompt_tokens 20',
+    ],
+    [
+      sample("s2", [photo], "<image><image>"),
+      {},
+      "PROMPT_INVALID",
+      'sample "s2": the question has 2 <image> markers, but the sample has 1 images',
+    ],
+    [
+      sample("s3", [], "<|image_pad|>"),
+      {},
+      "PROMPT_INVALID",
+      'sample "s3": the prompt has 1 image placeholders, but the sample has 0 images',
+    ],
+    [
+      sample("s4", [thin]),
+      {},
+      "IMAGE_INVALID",
+      `${thin.path} (sample "s4"): one side of the image may be at most 200 times the other, got 2 x 402`,
+    ],
     [sample("s5", [empty]), {}, "IMAGE_INVALID", `${empty.path} (sample "s5"): the image is empty`],
-    [sample("s6", [{ path: join(folder, "gone.png") }]), {}, "FILE_NOT_FOUND", '(sample "s6"): there is no such image file'],
+    [
+      sample("s6", [{ path: join(folder, "gone.png") }]),
+      {},
+      "FILE_NOT_FOUND",
+      '(sample "s6"): there is no such image file',
+    ],
   ];
   for (const [bad, options, code, message] of table)
     await expect(buildPrompts(fakeEngine(), processor, stream(bad), { ...limit, ...options })).rejects.toMatchObject({

@@ -1,0 +1,66 @@
+import type { Engine, EngineOptions, SamplingOptions } from "../../src/engine/engine.js";
+import { openEngine } from "../../src/engine/native-engine.js";
+import { loadProcessor, type Processor } from "../../src/pipeline/data/processor.js";
+
+export const ALL_PARTS = { train_vision_tower: true, train_connector: true, train_language_model: true };
+
+/** An engine with every part trained, the loss and the optimizer of the fixtures, and a frozen reference. */
+export async function openTestEngine(
+  model_path: string,
+  overrides: Partial<EngineOptions> = {},
+): Promise<{ engine: Engine; processor: Processor }> {
+  const processor = await loadProcessor(model_path);
+  const engine = await openEngine({
+    model_path,
+    reference_path: null,
+    with_reference: true,
+    image_processor: processor.image_processor,
+    trainable: ALL_PARTS,
+    algorithm: {
+      name: "grpo",
+      clip_ratio_low: 0.2,
+      clip_ratio_high: 0.2,
+      kl_loss_coefficient: 0.05,
+      loss_aggregation: "token_mean",
+      max_completion_tokens: 64,
+      scale_by_std: true,
+      skip_zero_advantage_groups: false,
+    },
+    optimizer: {
+      learning_rate: 1e-3,
+      beta1: 0.9,
+      beta2: 0.95,
+      epsilon: 1e-5,
+      weight_decay: 0.01,
+      max_grad_norm: null,
+      schedule: "constant",
+      warmup_steps: 0,
+      total_steps: 100,
+      min_learning_rate_ratio: 0,
+    },
+    completions_per_update: 1024,
+    tokens_per_microbatch: 4096,
+    update_epochs: 1,
+    seed: 0,
+    threads: 0,
+    image_cache_bytes: 1 << 28,
+    ...overrides,
+  });
+  return { engine, processor };
+}
+
+export function sampling(overrides: Partial<SamplingOptions> = {}): SamplingOptions {
+  return {
+    temperature: 1,
+    top_k: 0,
+    top_p: 1,
+    max_completion_tokens: 16,
+    stop_token_ids: [],
+    seed: 0,
+    step: 0,
+    max_concurrent_completions: 32,
+    kv_block_size: 8,
+    stream: false,
+    ...overrides,
+  };
+}
