@@ -13,7 +13,7 @@ import { runSft, runTrain } from "../pipeline/run.js";
 import { demoReport, type DemoResults } from "./demo-report.js";
 import { initFolder, package_folder, presetFolder } from "./init-model.js";
 import { untilInterrupted } from "./interrupt.js";
-import { type Presenter, presenter } from "./present.js";
+import { jsonLine, type Presenter, presenter, resultLine } from "./present.js";
 import { timestamp } from "./run-training.js";
 
 export interface DemoArguments {
@@ -50,12 +50,12 @@ export async function demo(args: DemoArguments): Promise<void> {
 
   say(`a small Qwen2.5-VL with random weights (seed ${args.seed}); everything goes to ${folder}`);
   await initFolder(await presetFolder({ preset: "fashion_grid_tiny" }), random_model, args.seed);
-  const random = await measure(context, random_model, [greedy, sampled]);
+  const random = await measure(context, "random weights", random_model, [greedy, sampled]);
 
   say("warm start: fine-tuning on worked and direct solutions over 240 labelled photos");
   const run = (name: string) => ({ resume: false, command: resumeCommand(name, join(folder, name)), base_folder: "." });
   const sft_model = await follow(runSft(sft_config, run("sft"), interrupt.signal), present);
-  const sft = await measure(context, sft_model, [greedy, sampled, worked]);
+  const sft = await measure(context, "warm start", sft_model, [greedy, sampled, worked]);
 
   say("reinforcement learning on photos it has never seen, told only whether the total is right");
   const rl_config = await demoConfig(trainConfigSchema, "demo_rl.yaml", args, args["rl-steps"], {
@@ -63,13 +63,13 @@ export async function demo(args: DemoArguments): Promise<void> {
     run_folder: join(folder, "rl"),
   });
   const rl_model = await follow(runTrain(rl_config, run("rl"), interrupt.signal), present);
-  const rl = await measure(context, rl_model, [greedy, sampled, worked]);
+  const rl = await measure(context, "trained model", rl_model, [greedy, sampled, worked]);
 
   const results: DemoResults = { random, sft, rl };
   const seconds = (performance.now() - started) / 1000;
   const report = demoReport(results, { folder, sft_model, rl_model, seconds });
   await writeFile(join(folder, "report.txt"), `${report}\n`);
-  console.log(args.json ? JSON.stringify({ type: "demo", folder, seconds, results }) : `\n${report}`);
+  console.log(args.json ? jsonLine({ type: "demo", folder, seconds, results }) : `\n${report}`);
 }
 
 const resumeCommand = (name: string, folder: string): string =>
@@ -114,6 +114,7 @@ interface Context {
 /** Accuracy over the test photos, which nothing was trained on or chosen by. */
 async function measure(
   { args, present, signal, config }: Context,
+  title: string,
   model_path: string,
   settings: readonly EvaluationSetting[],
 ): Promise<readonly EvaluationResult[]> {
@@ -134,7 +135,7 @@ async function measure(
       const next = await events.next();
       if (next.done !== true) present(next.value);
       else {
-        present({ type: "evaluated", step: 0, split: "test", results: next.value });
+        for (const result of next.value) present({ type: "note", message: `${title} on test, ${resultLine(result)}` });
         return next.value;
       }
     }

@@ -10,7 +10,7 @@ import { openInference } from "../pipeline/inference.js";
 import { withPhase } from "../pipeline/loop.js";
 import { percent, table } from "./format.js";
 import { untilInterrupted } from "./interrupt.js";
-import { presenter } from "./present.js";
+import { jsonLine, presenter } from "./present.js";
 
 export interface EvaluateArguments {
   readonly model: string;
@@ -61,7 +61,7 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
       present[Symbol.dispose]();
       console.log(
         args.json
-          ? JSON.stringify({ model: args.model, dataset: dataset_config, results: next.value })
+          ? jsonLine({ model: args.model, dataset: dataset_config, results: next.value })
           : resultTable(next.value),
       );
       return;

@@ -62,6 +62,10 @@ export function resultLine(result: EvaluationResult): string {
   );
 }
 
+/** Without the lists that say right or wrong item by item. */
+export const jsonLine = (value: unknown): string =>
+  JSON.stringify(value, (key, inner: unknown) => (key === "correct" ? undefined : inner));
+
 export interface Presenter extends Disposable {
   (event: TrainEvent): void;
 }
@@ -69,7 +73,7 @@ export interface Presenter extends Disposable {
 /** Prints events: JSON lines, or text with a progress bar where a person is watching. */
 export function presenter({ json }: { readonly json: boolean }): Presenter {
   if (json) {
-    const print = (event: TrainEvent): void => console.log(JSON.stringify(event));
+    const print = (event: TrainEvent): void => console.log(jsonLine(event));
     return Object.assign(print, { [Symbol.dispose]: () => {} });
   }
   const bar = process.stderr.isTTY ? progressBar() : undefined;

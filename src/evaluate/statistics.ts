@@ -8,7 +8,7 @@ export function wilson(num_correct: number, num_items: number): readonly [number
   const z2 = z95 ** 2 / num_items;
   const centre = (share + z2 / 2) / (1 + z2);
   const half = (z95 / (1 + z2)) * Math.sqrt((share * (1 - share)) / num_items + z2 / (4 * num_items));
-  return [Math.max(0, centre - half), Math.min(1, centre + half)];
+  return [num_correct === 0 ? 0 : centre - half, num_correct === num_items ? 1 : centre + half];
 }
 
 /** Percentile bootstrap of the mean, 95 %. Items are drawn whole: completions of one item are not independent. */

@@ -109,10 +109,13 @@ async function* evaluateAt(
   }
   // Recorded together: an interrupted evaluation leaves nothing, and is done again after a resume.
   for (const event of all) {
-    await loop.record.evaluated(step, event.split, event.results);
+    await loop.record.evaluated(step, event.split, event.results.map(withoutItems));
     yield event;
   }
 }
+
+/** A list as long as the split is of use to a program, not in a log. */
+const withoutItems = ({ correct: _, ...result }: EvaluationResult): object => result;
 
 async function* save(
   loop: Loop,

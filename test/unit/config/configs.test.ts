@@ -1,0 +1,147 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { batchArithmetic, resolveOptimizer } from "../../../src/config/arithmetic.js";
+import { parseConfig } from "../../../src/config/load.js";
+import { sftConfigSchema, trainConfigSchema } from "../../../src/config/schema.js";
+
+const files = readdirSync("configs", { recursive: true, encoding: "utf8" })
+  .filter((name) => /\.ya?ml$/.test(name))
+  .map((name) => join("configs", name));
+
+test("more than one config ships", () => {
+  expect(files.length).toBeGreaterThan(1);
+});
+
+test.each(files)("%s is valid, and its first lines say what it needs", (file) => {
+  const text = readFileSync(file, "utf8");
+  const schema = /^algorithm:/m.test(text) ? trainConfigSchema : sftConfigSchema;
+  expect(() => parseConfig<typeof schema>(schema, { text, file })).not.toThrow();
+  expect(text.split("\n").slice(0, 6).join("\n")).toMatch(/^#.*\n(.*\n)*# Needs /);
+});
+
+const train = `
+steps: 10
+model: { path: m }
+datasets: { train: { name: fashion_grid, count: 100 } }
+prompts_per_step: 4
+completions_per_prompt: 2
+completions_per_update: 8
+algorithm: { name: grpo }
+optimizer: { learning_rate: 1e-5 }
+rewards: [{ name: accuracy }]
+`;
+const sft = `
+epochs: 2
+model: { path: m }
+datasets: { train: { name: jsonl, path: rows.jsonl } }
+prompts_per_step: 4
+optimizer: { learning_rate: 1e-5 }
+`;
+const parse = (schema: typeof trainConfigSchema | typeof sftConfigSchema, text: string, ...set: string[]) =>
+  parseConfig<typeof schema>(schema, { text, file: "run.yaml", set }).config;
+
+describe("good configs", () => {
+  test.each([
+    ["train", trainConfigSchema, train, []],
+    ["sft", sftConfigSchema, sft, []],
+    [
+      "reinforce++ with one completion",
+      trainConfigSchema,
+      train,
+      ["algorithm.name=reinforce_plus_plus", "completions_per_prompt=1", "completions_per_update=4"],
+    ],
+    ["a reference that is read", trainConfigSchema, train, ["algorithm.kl_loss_coefficient=0.1", "reference.path=r"]],
+    ["epochs instead of steps", trainConfigSchema, train.replace("steps: 10", "epochs: 0.5"), []],
+    ["warm-up by ratio", trainConfigSchema, train, ["optimizer.warmup_ratio=0.1"]],
+    [
+      "validation",
+      trainConfigSchema,
+      train,
+      ["datasets.validation={name: fashion_grid, split: validation, count: 5}", "evaluate.every_steps=5"],
+    ],
+    ["weighted rewards", trainConfigSchema, train, ["rewards=[{name: accuracy}, {name: think_format, weight: 0.5}]"]],
+  ] as const)("%s", (_, schema, text, set) => {
+    expect(() => parse(schema, text, ...set)).not.toThrow();
+  });
+});
+
+describe("bad configs", () => {
+  test.each([
+    ["steps and epochs", ["epochs=2"], "steps: give steps or epochs, not both"],
+    [
+      "an update that does not divide a step",
+      ["completions_per_update=3"],
+      "must divide the 8 completions of one step, got 3; nearest below: 2",
+    ],
+    [
+      "an update larger than a step",
+      ["completions_per_update=9"],
+      "must divide the 8 completions of one step, got 9; nearest below: 8",
+    ],
+    ["a group of one", ["completions_per_prompt=1", "completions_per_update=4"], "needs at least 2, got 1"],
+    ["a reference that nothing reads", ["reference.path=r"], "is never read"],
+    ["a frozen model", ["model.train_language_model=false"], "nothing is trained"],
+    ["evaluation of nothing", ["evaluate.every_steps=5"], "needs one of datasets.validation"],
+    ["no reward", ["rewards=[]"], "at least one reward is needed"],
+    ["a reward twice", ["rewards=[{name: accuracy}, {name: accuracy}]"], 'reward "accuracy" is listed twice'],
+    [
+      "an unknown reward",
+      ["rewards=[{name: acuracy}]"],
+      'rewards.0.name: is "acuracy"; expected one of accuracy, think_format, language, custom',
+    ],
+    ["an unknown dataset", ["datasets.train.name=coco"], "expected one of fashion_grid, jsonl, custom"],
+    ["greedy sampling", ["sampling.temperature=0"], "sampling.temperature"],
+    ["top-p over 1", ["sampling.top_p=1.1"], "sampling.top_p"],
+    [
+      "both warm-ups",
+      ["optimizer.warmup_ratio=0.1", "optimizer.warmup_steps=3"],
+      "give warmup_steps or warmup_ratio, not both",
+    ],
+    ["an unknown schedule", ["optimizer.schedule=cosin"], 'expected one of "constant"|"linear"|"cosine"'],
+    ["a key of another algorithm", ["algorithm.gamma=1"], "algorithm.gamma: unknown key"],
+    ["two settings of one name", ["evaluate.settings=[{name: a}, {name: a}]"], "two settings have the same name"],
+    ["a negative seed", ["seed=-1"], "seed"],
+    ["a fraction of a step", ["steps=1.5"], "steps"],
+  ])("%s", (_, set, message) => {
+    expect(() => parse(trainConfigSchema, train, ...set)).toThrow(message);
+  });
+
+  test("sft without steps or epochs", () => {
+    expect(() => parse(sftConfigSchema, sft.replace("epochs: 2", ""))).toThrow("give steps or epochs");
+  });
+});
+
+describe("arithmetic", () => {
+  const keys = {
+    prompts_per_step: 4,
+    completions_per_prompt: 2,
+    completions_per_update: 4,
+    tokens_per_microbatch: 100,
+  };
+
+  test("of the four batch keys", () => {
+    expect(batchArithmetic({ ...keys, steps: 10, update_epochs: 3 }, 20)).toEqual({
+      ...keys,
+      steps: 10,
+      completions_per_step: 8,
+      optimizer_steps_per_step: 6,
+      optimizer_steps: 60,
+      epochs: 2,
+    });
+  });
+
+  test("rounds the last step of an epoch up", () => {
+    expect(batchArithmetic({ ...keys, epochs: 1 }, 21).steps).toBe(6);
+  });
+
+  test("of data without an end needs steps", () => {
+    expect(() => batchArithmetic({ ...keys, epochs: 1 }, undefined)).toThrow("passes cannot be counted");
+    expect(batchArithmetic({ ...keys, steps: 2 }, undefined).epochs).toBeUndefined();
+  });
+
+  test("a warm-up ratio becomes optimizer steps", () => {
+    const { optimizer } = trainConfigSchema.parse(parse(trainConfigSchema, train, "optimizer.warmup_ratio=0.1"));
+    expect(resolveOptimizer(optimizer, 57)).toMatchObject({ warmup_steps: 6, total_steps: 57 });
+  });
+});
