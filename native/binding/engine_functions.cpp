@@ -228,6 +228,36 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Object write_tensors(Napi::Env env, const std::map<std::string, at::Tensor>& tensors) {
+  auto result = Napi::Object::New(env);
+  for (const auto& [name, tensor] : tensors) {
+    auto shape = Napi::Array::New(env, tensor.sizes().size());
+    for (uint32_t i = 0; i < tensor.sizes().size(); ++i) shape[i] = static_cast<double>(tensor.size(i));
+    auto entry = Napi::Object::New(env);
+    entry.Set("shape", shape);
+    entry.Set("data", share(env, tensor.contiguous()));
+    result.Set(name, entry);
+  }
+  return result;
+}
+
+// inspectGradients(engine, trajectories, temperature): Promise<Record<string, { shape: number[], data: Float32Array }>>
+Napi::Value inspect_gradients(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto handle = engine_argument(info, 0);
+    const auto columns = object_argument(info, 1, "trajectories");
+    const auto temperature = number_argument(info, 2, "temperature");
+    return handle->thread.run(
+        info.Env(),
+        [handle, batch = read_trajectories(columns), temperature](const std::stop_token&) -> Settle {
+          return [gradients = handle->open().inspect_gradients(batch, temperature)](Napi::Env env) {
+            return write_tensors(env, gradients);
+          };
+        },
+        {}, {columns});
+  });
+}
+
 // inspect(engine, prompts): Promise<Record<string, { shape: number[], data: Float32Array }>[]>
 Napi::Value inspect(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
@@ -238,18 +268,7 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
         [handle, batch = read_prompts(columns)](const std::stop_token&) -> Settle {
           return [rows = handle->open().inspect(batch)](Napi::Env env) {
             auto result = Napi::Array::New(env, rows.size());
-            for (uint32_t row = 0; row < rows.size(); ++row) {
-              auto activations = Napi::Object::New(env);
-              for (const auto& [name, tensor] : rows[row]) {
-                auto shape = Napi::Array::New(env, tensor.sizes().size());
-                for (uint32_t i = 0; i < tensor.sizes().size(); ++i) shape[i] = static_cast<double>(tensor.size(i));
-                auto entry = Napi::Object::New(env);
-                entry.Set("shape", shape);
-                entry.Set("data", share(env, tensor.contiguous()));
-                activations.Set(name, entry);
-              }
-              result[row] = activations;
-            }
+            for (uint32_t row = 0; row < rows.size(); ++row) result[row] = write_tensors(env, rows[row]);
             return result;
           };
         },
@@ -286,6 +305,7 @@ void init_engine_functions(Napi::Env env, Napi::Object exports) {
   add("loadState", with_folder<&engine::Engine::load_state>);
   add("memory", memory);
   add("inspect", inspect);
+  add("inspectGradients", inspect_gradients);
   add("initModel", init_model);
   add("createStopSource", create_stop_source);
   add("requestStop", request_stop);

@@ -105,25 +105,31 @@ at::Tensor Engine::advantages(const batches::RolloutBatch& batch, const at::Tens
   return at::tensor(result, at::kFloat);
 }
 
+update::Learner Engine::learner() {
+  return {.model = *policy_,
+          .optimizer = *optimizer_,
+          .algorithm = *options_.algorithm,
+          .ranks = *ranks_,
+          .positions_of = positions_of(),
+          .features_of = features_of(*policy_)};
+}
+
+update::UpdateOptions Engine::update_options(double temperature) const {
+  return {.completions_per_update = options_.completions_per_update,
+          .tokens_per_microbatch = options_.tokens_per_microbatch,
+          .update_epochs = options_.update_epochs,
+          .temperature = temperature,
+          .seed = options_.seed};
+}
+
 update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double temperature,
                                    const std::stop_token& stop) {
   TORCH_CHECK(policy_->parameters().num_elements(/*trainable_only=*/true) > 0,
               "update: nothing is trainable. Switch on train_language_model, train_connector or train_vision_tower.");
   TORCH_CHECK(!options_.algorithm->needs_reference() || batch.reference_logprobs.defined(),
               "update: the algorithm's KL term needs reference log-probs; score the rollouts with \"reference\" first");
-  update::Learner learner{.model = *policy_,
-                          .optimizer = *optimizer_,
-                          .algorithm = *options_.algorithm,
-                          .ranks = *ranks_,
-                          .positions_of = positions_of(),
-                          .features_of = features_of(*policy_)};
-  return update::update(learner, batch,
-                        {.completions_per_update = options_.completions_per_update,
-                         .tokens_per_microbatch = options_.tokens_per_microbatch,
-                         .update_epochs = options_.update_epochs,
-                         .temperature = temperature,
-                         .seed = options_.seed},
-                        stop);
+  auto learning = learner();
+  return update::update(learning, batch, update_options(temperature), stop);
 }
 
 std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::PromptBatch& prompts) {
@@ -147,6 +153,20 @@ std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::Pr
     results.push_back(std::move(taps.tensors));
   }
   return results;
+}
+
+std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::TrajectoryBatch& batch,
+                                                            double temperature) {
+  auto learning = learner();
+  update::accumulate_gradients(learning, batch, update_options(temperature));
+  std::map<std::string, at::Tensor> gradients;
+  for (auto& parameter : policy_->parameters().all()) {
+    const auto gradient = std::exchange(parameter.value.mutable_grad(), at::Tensor());
+    if (!gradient.defined()) continue;
+    for (const auto& slice : parameter.slices)
+      gradients[slice.name] = gradient.narrow(0, slice.begin, slice.rows).view(slice.shape).contiguous();
+  }
+  return gradients;
 }
 
 }  // namespace sightloop::engine

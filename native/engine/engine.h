@@ -55,8 +55,12 @@ class Engine {
   MemoryUse memory() const;
   // Named activations of one forward pass over each prompt alone.
   std::vector<std::map<std::string, at::Tensor>> inspect(const batches::PromptBatch& prompts);
+  // Gradients of the loss over all rows as one minibatch, by checkpoint name; parts that got none are left out.
+  std::map<std::string, at::Tensor> inspect_gradients(const batches::TrajectoryBatch& batch, double temperature);
 
  private:
+  update::Learner learner();
+  update::UpdateOptions update_options(double temperature) const;
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
   batches::PositionsOf positions_of() const;
   std::function<at::Tensor(const std::vector<std::string>&)> features_of(const models::Model& model);

@@ -88,6 +88,11 @@ export interface Addon {
     engine: EngineHandle,
     prompts: PromptColumns,
   ): Promise<Record<string, { shape: number[]; data: Float32Array }>[]>;
+  inspectGradients(
+    engine: EngineHandle,
+    trajectories: TrajectoryColumns,
+    temperature: number,
+  ): Promise<Record<string, { shape: number[]; data: Float32Array }>>;
   initModel(folder: string, seed: number): Promise<number>;
   createStopSource(): StopSource;
   requestStop(source: StopSource): void;

@@ -297,5 +297,7 @@ export interface Engine extends AsyncDisposable {
   memory(): Promise<MemoryUse>;
   /** Logits and other named activations of one forward pass over each prompt alone. */
   inspect(prompts: PromptBatch): Promise<readonly Activations[]>;
+  /** Gradients of the loss over all rows as one minibatch, by checkpoint name; nothing is updated. */
+  inspectGradients(trajectories: TrajectoryBatch, options?: { readonly temperature?: number }): Promise<Activations>;
   close(): Promise<void>;
 }

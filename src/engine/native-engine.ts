@@ -173,6 +173,15 @@ class NativeEngine implements Engine {
     return rows.map((row) => new Map(Object.entries(row)));
   }
 
+  async inspectGradients(
+    trajectories: TrajectoryBatch,
+    { temperature = 1 }: { readonly temperature?: number } = {},
+  ): Promise<Activations> {
+    const columns = trajectoryColumns(trajectories);
+    const gradients = await this.#call(() => this.#addon.inspectGradients(this.#handle, columns, temperature));
+    return new Map(Object.entries(gradients));
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#addon.closeEngine(this.#handle);
     return this.#closed;

@@ -59,6 +59,16 @@ class Minibatch {
       : learner_(learner), batch_(batch), options_(options), stats_(stats), sums_(sums) {}
 
   void run(std::span<const int64_t> rows) {
+    if (!accumulate(rows)) return learner_.optimizer.pass();
+    const auto result = learner_.optimizer.step();
+    stats_.learning_rate = result.learning_rate;
+    stats_.skipped_steps += result.skipped ? 1 : 0;
+    sums_.grad_norm += result.grad_norm;
+    sums_.steps += 1;
+  }
+
+  // Adds the gradient of these rows to the parameters; false if nothing was to learn from.
+  bool accumulate(std::span<const int64_t> rows) {
     auto groups = batches::group_rows(batch_.rollouts, rows);
     const auto weights = flat_weights(rows);
     if (learner_.algorithm.skips_zero_advantage_groups())
@@ -69,12 +79,7 @@ class Minibatch {
       });
     for (const auto& pass : batches::plan_microbatches(batch_.rollouts, groups, options_.tokens_per_microbatch))
       microbatch(pass, weights);
-    if (groups.empty()) return learner_.optimizer.pass();
-    const auto result = learner_.optimizer.step();
-    stats_.learning_rate = result.learning_rate;
-    stats_.skipped_steps += result.skipped ? 1 : 0;
-    sums_.grad_norm += result.grad_norm;
-    sums_.steps += 1;
+    return !groups.empty();
   }
 
  private:
@@ -124,6 +129,19 @@ class Minibatch {
   Sums& sums_;
 };
 
+// Sums become means over completion tokens; losses and norms means over optimizer steps.
+void finish(UpdateStats& stats, const Sums& sums) {
+  const double tokens = std::max(1.0, sums.tokens), steps = std::max(1.0, sums.steps);
+  stats.loss = sums.loss / steps;
+  stats.policy_loss = sums.policy_loss / steps;
+  stats.kl_reference = sums.kl_reference / tokens;
+  stats.kl_old_policy = sums.kl_old_policy / tokens;
+  stats.clip_fraction = sums.clipped / tokens;
+  stats.entropy = sums.entropy / tokens;
+  stats.grad_norm = sums.grad_norm / steps;
+  stats.completion_tokens = static_cast<int64_t>(sums.tokens);
+}
+
 }  // namespace
 
 UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
@@ -141,16 +159,19 @@ UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, cons
       minibatch.run(std::span(rows).subspan(begin, count));
     }
   }
-  const double tokens = std::max(1.0, sums.tokens), steps = std::max(1.0, sums.steps);
-  stats.loss = sums.loss / steps;
-  stats.policy_loss = sums.policy_loss / steps;
-  stats.kl_reference = sums.kl_reference / tokens;
-  stats.kl_old_policy = sums.kl_old_policy / tokens;
-  stats.clip_fraction = sums.clipped / tokens;
-  stats.entropy = sums.entropy / tokens;
-  stats.grad_norm = sums.grad_norm / steps;
-  stats.completion_tokens = static_cast<int64_t>(sums.tokens);
+  finish(stats, sums);
   stats.optimizer_step = learner.optimizer.steps();
+  return stats;
+}
+
+UpdateStats accumulate_gradients(Learner& learner, const batches::TrajectoryBatch& batch,
+                                 const UpdateOptions& options) {
+  UpdateStats stats;
+  Sums sums;
+  std::vector<int64_t> rows(static_cast<size_t>(batch.rollouts.rows()));
+  std::iota(rows.begin(), rows.end(), 0);
+  Minibatch(learner, batch, options, stats, sums).accumulate(rows);
+  finish(stats, sums);
   return stats;
 }
 

@@ -44,4 +44,7 @@ struct Learner {
 UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
                    const std::stop_token& stop);
 
+// Leaves the gradient of one minibatch of all rows on the parameters and steps nothing; for tests and debugging.
+UpdateStats accumulate_gradients(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options);
+
 }  // namespace sightloop::update
