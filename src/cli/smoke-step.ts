@@ -9,7 +9,7 @@ export async function smokeStep(folder: string): Promise<string> {
   await initFolder(await presetFolder({ preset: "fashion_grid_tiny" }), model, 0);
   const config = trainConfigSchema.parse({
     model: { path: model },
-    steps: 1,
+    ...{ steps: 1, threads: 1 },
     ...{ prompts_per_step: 2, completions_per_prompt: 2, completions_per_update: 4 },
     datasets: { train: { name: "fashion_grid", count: 2 } },
     sampling: { max_completion_tokens: 4 },

@@ -125,11 +125,19 @@ const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 let loaded: Addon | undefined;
 
 /**
+ * How long an idle OpenMP thread spins before it sleeps. By default it spins for milliseconds, and two processes that
+ * share the cores slow each other down by 10 to 30 times; not spinning at all costs a tenth when alone. libgomp reads
+ * this once, when the addon is loaded. A user's own OMP_WAIT_POLICY or GOMP_SPINCOUNT wins.
+ */
+const SPIN_COUNT = "5000";
+
+/**
  * Loads build/Release/sightloop.node once.
  * @throws UserError ADDON_NOT_BUILT naming what failed and how to build
  */
 export function loadAddon(): Addon {
   if (loaded !== undefined) return loaded;
+  if (process.env["OMP_WAIT_POLICY"] === undefined) process.env["GOMP_SPINCOUNT"] ??= SPIN_COUNT;
   const require = createRequire(import.meta.url);
   const bindings = require("bindings") as (options: { bindings: string; module_root: string }) => Addon;
   try {
