@@ -13,7 +13,7 @@ beforeAll(async () => {
   writeFileSync(place.path("good.png"), await sharp(photo).png().toBuffer());
   writeFileSync(place.path("cmyk.jpg"), await sharp(photo).toColourspace("cmyk").jpeg().toBuffer());
   writeFileSync(place.path("deep.png"), await sharp(photo).toColourspace("rgb16").png().toBuffer());
-  const frames = await sharp({ ...photo, create: { ...photo.create, height: 112, pageHeight: 56 } as never })
+  const frames = await sharp({ ...photo, create: { ...photo.create, height: 112, pageHeight: 56 } })
     .gif()
     .toBuffer();
   writeFileSync(place.path("animated.gif"), frames);
