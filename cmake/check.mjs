@@ -38,7 +38,12 @@ const checks = {
   prettier: () => tool("prettier/bin/prettier.cjs", [fix ? "--write" : "--check", "--log-level=warn", "."]),
   "clang-format": async () => {
     const files = [...cxxFiles("native"), ...cxxFiles("test/native")];
-    return tool("clang-format/index.js", [...(fix ? ["-i"] : ["--dry-run", "-Werror"]), ...files]);
+    const { status, output } = await tool("clang-format/index.js", [
+      ...(fix ? ["-i"] : ["--dry-run", "-Werror"]),
+      ...files,
+    ]);
+    const unformatted = files.filter((file) => output.includes(`${file}:`));
+    return { status, output: unformatted.length > 0 ? `not formatted: ${unformatted.join(", ")}` : output };
   },
   includes: async () => {
     const escaping = escapingIncludes(cxxFiles("native"));
