@@ -1,8 +1,8 @@
-import { type Options, Presets, SingleBar } from "cli-progress";
 import type { EvaluationResult } from "../evaluate/result.js";
 import type { StepEvent, TrainEvent } from "../pipeline/events.js";
 import { formatMetric } from "../reports/metrics.js";
 import { duration, percent } from "./format.js";
+import { progressBar } from "./progress-bar.js";
 
 /** The metrics of a step's line, in order; the others are in metrics.jsonl. */
 const shown: Readonly<Record<string, string>> = {
@@ -77,56 +77,35 @@ export function presenter({ json }: { readonly json: boolean }): Presenter {
     return Object.assign(print, { [Symbol.dispose]: () => {} });
   }
   const bar = process.stderr.isTTY ? progressBar() : undefined;
-  const eta = stepClock();
+  const pace = stepPace();
   const print = (event: TrainEvent): void => {
-    if (event.type === "progress") {
-      bar?.show(event.step, event.phase, event.done, event.total, event.unit);
-      return;
-    }
-    const text = line(event);
+    if (event.type === "progress") bar?.progress(event);
+    if (event.type === "started") bar?.started(event.step, event.steps);
+    if (event.type === "step") bar?.step(event.step);
+    const eta = event.type === "step" ? pace(event) : "";
+    const text = eta === undefined ? undefined : line(event);
     if (text === undefined) return;
     bar?.clear();
-    console.log(event.type === "step" ? `${text}  ${eta(event)}` : text);
+    console.log(eta === "" ? text : `${text}  ${eta}`);
   };
   return Object.assign(print, { [Symbol.dispose]: () => bar?.clear() });
 }
 
-/** Time left, from the mean time of the steps so far. */
-function stepClock(): (event: StepEvent) => string {
-  const start = performance.now();
-  let first: number | undefined;
-  return ({ step, steps }) => {
-    first ??= step - 1;
-    const seconds_per_step = (performance.now() - start) / 1000 / (step - first);
-    return `ETA ${duration(seconds_per_step * (steps - step))}`;
-  };
-}
+const seconds_between_lines = 2;
 
-function progressBar() {
-  const options: Options = {
-    format: "{title} {bar} {value}/{total} {unit}  {rate}/s  ETA {left}",
-    stream: process.stderr,
-    clearOnComplete: true,
-    hideCursor: true,
-    barsize: 24,
-    fps: 8,
-    linewrap: false,
-  };
-  let current: { readonly title: string; readonly bar: SingleBar; readonly start: number } | undefined;
-  const clear = (): void => {
-    current?.bar.stop();
-    current = undefined;
-  };
-  const show = (step: number, phase: string, done: number, total: number, unit: string): void => {
-    const title = `step ${step} ${phase}`;
-    if (current?.title !== title) {
-      clear();
-      current = { title, bar: new SingleBar(options, Presets.shades_classic), start: performance.now() };
-      current.bar.start(total, done, { title, unit, rate: "-", left: "-" });
+/** Time left, from the mean time of the steps so far; undefined for steps that come too fast to read. */
+function stepPace(): (event: StepEvent) => string | undefined {
+  let start = performance.now();
+  let first: number | undefined;
+  let shown = -Infinity;
+  return ({ step, steps, metrics }) => {
+    const now = performance.now();
+    if (first === undefined || step <= first) {
+      first = step - 1;
+      start = now - 1000 * (metrics["step_seconds"] ?? 0);
     }
-    const rate = done / Math.max(1e-3, (performance.now() - current.start) / 1000);
-    const left = rate > 0 ? duration((total - done) / rate) : "-";
-    current.bar.update(done, { title, unit, rate: rate >= 10 ? rate.toFixed(0) : rate.toFixed(1), left });
+    if (step - first > 3 && step < steps && now - shown < 1000 * seconds_between_lines) return undefined;
+    shown = now;
+    return `ETA ${duration(((now - start) / 1000 / (step - first)) * (steps - step))}`;
   };
-  return { show, clear };
 }

@@ -43,9 +43,14 @@ export async function draw(
     if (found === undefined) throw new Error(`prompt ${prompt_id} is not of this step`);
     return found;
   };
+  const rendered = new Map<number, string>();
   const promptText = (prompt_id: number): string => {
+    const known = rendered.get(prompt_id);
+    if (known !== undefined) return known;
     const { question, images } = sample(prompt_id);
-    return processor.renderPrompt({ question, num_images: images.length }, options);
+    const text = processor.renderPrompt({ question, num_images: images.length }, options);
+    rendered.set(prompt_id, text);
+    return text;
   };
   return { prompts, samples, sample, promptText, images: imageFiles(prompts, samples) };
 }

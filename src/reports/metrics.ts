@@ -50,7 +50,7 @@ const table = {
   grading_wait_seconds: measured("s", "from the last sampled completion to the last grade"),
   trajectory_seconds: measured("s", "scoring and advantages"),
   update_seconds: measured("s", "forward, backward and optimizer steps"),
-  step_seconds: measured("s", "the four above, and writing the step to disk"),
+  step_seconds: measured("s", "the four above and what lies between them; writing the step to disk comes after"),
   rollout_tokens_per_second: measured("tokens/s", "T / rollout_seconds"),
   rss_bytes: measured("bytes", "resident memory of the process after the step"),
   peak_rss_bytes: measured("bytes", "highest resident memory so far"),
