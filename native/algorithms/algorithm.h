@@ -14,12 +14,12 @@
 namespace sightloop::algorithms {
 
 struct AdvantageInputs {
-  std::span<const int64_t> prompt_ids;         // [R] rows of one group are consecutive
-  std::span<const int32_t> offsets;            // [R + 1] into the flat columns
-  std::span<const uint8_t> completion_mask;    // [L] 1 = sampled token
-  std::span<const float> rewards;              // [R]
-  std::span<const float> policy_logprobs;      // [L] nats, of the policy that sampled
-  std::span<const float> reference_logprobs;   // [L] nats, or empty
+  std::span<const int64_t> prompt_ids;        // [R] rows of one group are consecutive
+  std::span<const int32_t> offsets;           // [R + 1] into the flat columns
+  std::span<const uint8_t> completion_mask;   // [L] 1 = sampled token
+  std::span<const float> rewards;             // [R]
+  std::span<const float> policy_logprobs;     // [L] nats, of the policy that sampled
+  std::span<const float> reference_logprobs;  // [L] nats, or empty
 };
 
 struct LossInputs {
@@ -33,9 +33,9 @@ struct LossInputs {
 // Sums over the microbatch's tokens; only `loss` carries a gradient.
 struct Loss {
   at::Tensor loss;
-  double policy_loss = 0;     // weighted, like loss
-  double kl_reference = 0;    // k3, nats
-  double kl_old_policy = 0;   // k3, nats
+  double policy_loss = 0;    // weighted, like loss
+  double kl_reference = 0;   // k3, nats
+  double kl_old_policy = 0;  // k3, nats
   double clipped_tokens = 0;
   double clamped_log_ratios = 0;
   double ratio_max = 0;

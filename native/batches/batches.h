@@ -25,14 +25,14 @@ struct PromptBatch {
 enum class FinishReason : uint8_t { stop, length };
 
 struct RolloutBatch {
-  at::Tensor prompt_ids;        // [R] int64, rows of one prompt are consecutive
-  at::Tensor sample_indices;    // [R] int32
-  at::Tensor policy_versions;   // [R] int32
-  at::Tensor token_ids;         // [L] int32
-  at::Tensor offsets;           // [R + 1] int32
-  at::Tensor completion_mask;   // [L] uint8, 1 = sampled token
-  at::Tensor rollout_logprobs;  // [L] float32
-  at::Tensor sampling_logprobs; // [L] float32, or undefined
+  at::Tensor prompt_ids;         // [R] int64, rows of one prompt are consecutive
+  at::Tensor sample_indices;     // [R] int32
+  at::Tensor policy_versions;    // [R] int32
+  at::Tensor token_ids;          // [L] int32
+  at::Tensor offsets;            // [R + 1] int32
+  at::Tensor completion_mask;    // [L] uint8, 1 = sampled token
+  at::Tensor rollout_logprobs;   // [L] float32
+  at::Tensor sampling_logprobs;  // [L] float32, or undefined
   std::vector<FinishReason> finish_reasons;
   ImageIds image_ids;
 

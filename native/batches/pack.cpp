@@ -18,7 +18,8 @@ core::PackedGroups pack(const RolloutBatch& batch, std::span<const RowGroup> gro
     const auto prompt_positions = positions_of(prompt, batch.image_ids[first]);
     const auto& images = batch.image_ids[first];
     packed.image_ids.insert(packed.image_ids.end(), images.begin(), images.end());
-    core::Group layout{.begin = static_cast<int64_t>(token_ids.size()), .prompt_length = group.prompt_length,
+    core::Group layout{.begin = static_cast<int64_t>(token_ids.size()),
+                       .prompt_length = group.prompt_length,
                        .completion_lengths = {}};
     token_ids.insert(token_ids.end(), prompt.begin(), prompt.end());
     positions.push_back(prompt_positions.positions);

@@ -80,26 +80,25 @@ Napi::Value add_images(const Napi::CallbackInfo& info) {
       TORCH_CHECK(images[i].rgb.numel() == images[i].height * images[i].width * 3, "image ", ids[i], ": ",
                   images[i].rgb.numel(), " bytes are not ", images[i].height, " x ", images[i].width, " RGB pixels");
     }
-    return handle->thread.run(
-        info.Env(),
-        [handle, images](const std::stop_token&) -> Settle {
-          std::vector<data::GridThw> grids;
-          for (const auto& image : images)
-            grids.push_back(
-                handle->open().add_image(image.id, image.rgb.data_ptr<uint8_t>(), image.height, image.width));
-          return [grids](Napi::Env env) {
-            auto result = Napi::Array::New(env, grids.size());
-            for (uint32_t i = 0; i < grids.size(); ++i) {
-              auto grid = Napi::Array::New(env, 3);
-              grid[0U] = static_cast<double>(grids[i].t);
-              grid[1U] = static_cast<double>(grids[i].h);
-              grid[2U] = static_cast<double>(grids[i].w);
-              result[i] = grid;
-            }
-            return result;
-          };
-        },
-        {}, {rgb});
+    return handle->thread.run(info.Env(),
+                              [handle, images](const std::stop_token&) -> Settle {
+                                std::vector<data::GridThw> grids;
+                                for (const auto& image : images)
+                                  grids.push_back(handle->open().add_image(image.id, image.rgb.data_ptr<uint8_t>(),
+                                                                           image.height, image.width));
+                                return [grids](Napi::Env env) {
+                                  auto result = Napi::Array::New(env, grids.size());
+                                  for (uint32_t i = 0; i < grids.size(); ++i) {
+                                    auto grid = Napi::Array::New(env, 3);
+                                    grid[0U] = static_cast<double>(grids[i].t);
+                                    grid[1U] = static_cast<double>(grids[i].h);
+                                    grid[2U] = static_cast<double>(grids[i].w);
+                                    result[i] = grid;
+                                  }
+                                  return result;
+                                };
+                              },
+                              {}, {rgb});
   });
 }
 
@@ -144,20 +143,19 @@ Napi::Value advantages(const Napi::CallbackInfo& info) {
     const auto columns = object_argument(info, 1, "rollouts"), more = object_argument(info, 2, "scores");
     const auto batch = read_rollouts(columns);
     const auto reward = borrow(more.Get("reward"), at::kFloat, "reward");
-    const auto policy = optional_floats(more, "policy_logprobs"), reference = optional_floats(more, "reference_logprobs");
+    const auto policy = optional_floats(more, "policy_logprobs"),
+               reference = optional_floats(more, "reference_logprobs");
     TORCH_CHECK(reward.numel() == batch.rows(), "reward: expected ", batch.rows(), " rows, got ", reward.numel());
     TORCH_CHECK(policy.defined() && policy.numel() == batch.token_ids.numel(), "policy_logprobs: expected ",
                 batch.token_ids.numel(), " tokens");
     TORCH_CHECK(!reference.defined() || reference.numel() == batch.token_ids.numel(), "reference_logprobs: expected ",
                 batch.token_ids.numel(), " tokens");
-    return handle->thread.run(
-        info.Env(),
-        [handle, batch, reward, policy, reference](const std::stop_token&) -> Settle {
-          return [result = handle->open().advantages(batch, reward, policy, reference)](Napi::Env env) {
-            return share(env, result);
-          };
-        },
-        {}, {columns, more});
+    return handle->thread.run(info.Env(),
+                              [handle, batch, reward, policy, reference](const std::stop_token&) -> Settle {
+                                return [result = handle->open().advantages(batch, reward, policy, reference)](
+                                           Napi::Env env) { return share(env, result); };
+                              },
+                              {}, {columns, more});
   });
 }
 
@@ -201,11 +199,10 @@ Napi::Value update(const Napi::CallbackInfo& info) {
 template <auto method>
 Napi::Value with_folder(const Napi::CallbackInfo& info) {
   const auto handle = engine_argument(info, 0);
-  return handle->thread.run(info.Env(),
-                            [handle, folder = string_argument(info, 1, "folder")](const std::stop_token&) {
-                              (handle->open().*method)(folder);
-                              return nothing();
-                            });
+  return handle->thread.run(info.Env(), [handle, folder = string_argument(info, 1, "folder")](const std::stop_token&) {
+    (handle->open().*method)(folder);
+    return nothing();
+  });
 }
 
 // memory(engine): Promise<MemoryUse>
@@ -214,7 +211,9 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
   return handle->thread.run(info.Env(), [handle](const std::stop_token&) -> Settle {
     return [use = handle->open().memory()](Napi::Env env) {
       auto result = Napi::Object::New(env);
-      const auto set = [&](const char* name, int64_t bytes) { result.Set(name, number(env, static_cast<double>(bytes))); };
+      const auto set = [&](const char* name, int64_t bytes) {
+        result.Set(name, number(env, static_cast<double>(bytes)));
+      };
       set("weights_bytes", use.weights_bytes);
       set("reference_bytes", use.reference_bytes);
       set("optimizer_bytes", use.optimizer_bytes);
@@ -263,16 +262,16 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto handle = engine_argument(info, 0);
     const auto columns = object_argument(info, 1, "prompts");
-    return handle->thread.run(
-        info.Env(),
-        [handle, batch = read_prompts(columns)](const std::stop_token&) -> Settle {
-          return [rows = handle->open().inspect(batch)](Napi::Env env) {
-            auto result = Napi::Array::New(env, rows.size());
-            for (uint32_t row = 0; row < rows.size(); ++row) result[row] = write_tensors(env, rows[row]);
-            return result;
-          };
-        },
-        {}, {columns});
+    return handle->thread.run(info.Env(),
+                              [handle, batch = read_prompts(columns)](const std::stop_token&) -> Settle {
+                                return [rows = handle->open().inspect(batch)](Napi::Env env) {
+                                  auto result = Napi::Array::New(env, rows.size());
+                                  for (uint32_t row = 0; row < rows.size(); ++row)
+                                    result[row] = write_tensors(env, rows[row]);
+                                  return result;
+                                };
+                              },
+                              {}, {columns});
   });
 }
 

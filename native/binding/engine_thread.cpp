@@ -54,8 +54,7 @@ struct EngineThread::Call {
 };
 
 EngineThread::EngineThread(Napi::Env env)
-    : env_(env),
-      callback_(Callback::New(env, "sightloop-engine", /*maxQueueSize=*/0, /*initialThreadCount=*/1)) {
+    : env_(env), callback_(Callback::New(env, "sightloop-engine", /*maxQueueSize=*/0, /*initialThreadCount=*/1)) {
   callback_.Unref(env);
   thread_ = std::thread([this] { work(); });
   napi_add_env_cleanup_hook(env_, end_with_environment, this);

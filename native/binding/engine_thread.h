@@ -16,7 +16,7 @@ namespace sightloop::binding {
 // the same order on every rank and no second OpenMP team exists. JavaScript values never reach it.
 class EngineThread {
  public:
-  using Settle = std::function<Napi::Value(Napi::Env)>;           // builds the result, on the JavaScript thread
+  using Settle = std::function<Napi::Value(Napi::Env)>;            // builds the result, on the JavaScript thread
   using Job = std::function<Settle(const std::stop_token& stop)>;  // works, on the engine thread
 
   explicit EngineThread(Napi::Env env);

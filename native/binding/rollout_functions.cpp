@@ -35,14 +35,13 @@ Napi::Value rollout_add(const Napi::CallbackInfo& info) {
     const auto session = session_argument(info, 0);
     const auto columns = object_argument(info, 1, "prompts");
     const auto count = static_cast<int64_t>(number_argument(info, 2, "completions_per_prompt"));
-    return session->owner->thread.run(
-        info.Env(),
-        [session, batch = read_prompts(columns), count](const std::stop_token&) {
-          session->owner->open();
-          session->open().add(batch, count);
-          return nothing();
-        },
-        {}, {columns});
+    return session->owner->thread.run(info.Env(),
+                                      [session, batch = read_prompts(columns), count](const std::stop_token&) {
+                                        session->owner->open();
+                                        session->open().add(batch, count);
+                                        return nothing();
+                                      },
+                                      {}, {columns});
   });
 }
 
@@ -62,10 +61,11 @@ Napi::Object write_completion(Napi::Env env, const Finished& finished) {
   object.Set("sample_index", static_cast<double>(completion.sample_index));
   object.Set("token_ids", token_ids);
   object.Set("rollout_logprobs", logprobs);
-  object.Set("finish_reason",
-             !completion.finish_reason
-                 ? env.Null()
-                 : Napi::String::New(env, *completion.finish_reason == batches::FinishReason::stop ? "stop" : "length"));
+  object.Set(
+      "finish_reason",
+      !completion.finish_reason
+          ? env.Null()
+          : Napi::String::New(env, *completion.finish_reason == batches::FinishReason::stop ? "stop" : "length"));
   return object;
 }
 

@@ -52,11 +52,16 @@ Napi::Value share(Napi::Env env, const at::Tensor& tensor) {
     Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
   }
   switch (tensor.scalar_type()) {
-    case at::kInt: return Napi::Int32Array::New(env, count, buffer, 0);
-    case at::kFloat: return Napi::Float32Array::New(env, count, buffer, 0);
-    case at::kByte: return Napi::Uint8Array::New(env, count, buffer, 0);
-    case at::kLong: return Napi::BigInt64Array::New(env, count, buffer, 0);
-    default: TORCH_INTERNAL_ASSERT(false, "no typed array for ", tensor.scalar_type());
+    case at::kInt:
+      return Napi::Int32Array::New(env, count, buffer, 0);
+    case at::kFloat:
+      return Napi::Float32Array::New(env, count, buffer, 0);
+    case at::kByte:
+      return Napi::Uint8Array::New(env, count, buffer, 0);
+    case at::kLong:
+      return Napi::BigInt64Array::New(env, count, buffer, 0);
+    default:
+      TORCH_INTERNAL_ASSERT(false, "no typed array for ", tensor.scalar_type());
   }
 }
 

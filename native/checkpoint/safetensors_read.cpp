@@ -29,8 +29,8 @@ class Map {
     size_ = known ? static_cast<size_t>(status.st_size) : 0;
     if (size_ > 0) bytes_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
     ::close(file);
-    TORCH_CHECK(known && size_ >= 8, path.string(), ": is ", size_,
-                " bytes, too short for a safetensors file", kCopyAgain);
+    TORCH_CHECK(known && size_ >= 8, path.string(), ": is ", size_, " bytes, too short for a safetensors file",
+                kCopyAgain);
     TORCH_CHECK(bytes_ != MAP_FAILED, path.string(), ": cannot be mapped: ", std::strerror(errno));
   }
   Map(const Map&) = delete;
@@ -87,7 +87,8 @@ at::Tensor tensor_at(const std::shared_ptr<Map>& map, uint64_t data_begin, const
     return copy;
   }
   // The map is read-only: nobody may write through this tensor.
-  return at::from_blob(const_cast<char*>(start), shape, [map](void*) {}, options);
+  return at::from_blob(
+      const_cast<char*>(start), shape, [map](void*) {}, options);
 }
 
 }  // namespace

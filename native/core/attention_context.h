@@ -12,8 +12,7 @@ class AttentionContext {
  public:
   virtual ~AttentionContext() = default;
   //   query [T, N, H]   key, value [T, K, H], rotated   returns [T, N, H]
-  virtual at::Tensor attend(int64_t layer, const at::Tensor& query, const at::Tensor& key,
-                            const at::Tensor& value) = 0;
+  virtual at::Tensor attend(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) = 0;
 };
 
 // Sequences of a packed pass: a prompt, then the completions that share it, then the next group.

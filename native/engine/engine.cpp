@@ -14,9 +14,15 @@ namespace {
 void mark_trainable(models::Model& model, const EngineOptions& options) {
   for (auto& parameter : model.parameters().all()) {
     switch (parameter.part) {
-      case core::Part::vision_tower: parameter.trainable = options.train_vision_tower; break;
-      case core::Part::connector: parameter.trainable = options.train_connector; break;
-      case core::Part::language_model: parameter.trainable = options.train_language_model; break;
+      case core::Part::vision_tower:
+        parameter.trainable = options.train_vision_tower;
+        break;
+      case core::Part::connector:
+        parameter.trainable = options.train_connector;
+        break;
+      case core::Part::language_model:
+        parameter.trainable = options.train_language_model;
+        break;
     }
     parameter.value.requires_grad_(parameter.trainable);
   }
@@ -155,8 +161,7 @@ std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::Pr
   return results;
 }
 
-std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::TrajectoryBatch& batch,
-                                                            double temperature) {
+std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::TrajectoryBatch& batch, double temperature) {
   auto learning = learner();
   update::accumulate_gradients(learning, batch, update_options(temperature));
   std::map<std::string, at::Tensor> gradients;

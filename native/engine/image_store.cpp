@@ -27,7 +27,8 @@ std::vector<std::string> ImageStore::prune(const std::set<std::string>& keep) {
       continue;
     }
     const auto& entry = find(*use);
-    held -= static_cast<int64_t>(entry.image.pixels.nbytes() + (entry.features.defined() ? entry.features.nbytes() : 0));
+    held -=
+        static_cast<int64_t>(entry.image.pixels.nbytes() + (entry.features.defined() ? entry.features.nbytes() : 0));
     entries_.erase(*use);
     dropped.push_back(*use);
     use = uses_.erase(use);
@@ -76,7 +77,8 @@ at::Tensor ImageStore::encode(const models::Model& model, const std::vector<std:
 int64_t ImageStore::bytes() const {
   int64_t bytes = 0;
   for (const auto& [id, entry] : entries_)
-    bytes += static_cast<int64_t>(entry.image.pixels.nbytes() + (entry.features.defined() ? entry.features.nbytes() : 0));
+    bytes +=
+        static_cast<int64_t>(entry.image.pixels.nbytes() + (entry.features.defined() ? entry.features.nbytes() : 0));
   return bytes;
 }
 

@@ -31,7 +31,7 @@ at::Tensor segment_attention(const at::Tensor& query, const at::Tensor& key, con
 
 // What shared_prompt_attention computes together, worked out once per pass and used by every layer.
 struct SharedPromptPlan {
-  struct Bucket {  // equally long causal sequences
+  struct Bucket {     // equally long causal sequences
     at::Tensor rows;  // [count * length] int64
     int64_t count, length;
   };
@@ -73,9 +73,9 @@ HeadLogprobs lm_head_logprobs(const at::Tensor& hidden, const at::Tensor& weight
                               double temperature);
 
 struct SampleOptions {
-  double temperature = 1;  // 0: greedy, log-probs at temperature 1
-  int64_t top_k = 0;       // 0: all
-  double top_p = 1;        // 1: all
+  double temperature = 1;       // 0: greedy, log-probs at temperature 1
+  int64_t top_k = 0;            // 0: all
+  double top_p = 1;             // 1: all
   std::vector<int64_t> banned;  // never sampled
   bool filters() const { return top_k > 0 || top_p < 1; }
 };

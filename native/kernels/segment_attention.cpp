@@ -36,8 +36,8 @@ at::Tensor segment_attention(const at::Tensor& query, const at::Tensor& key, con
       starts_by_length[length].push_back(boundaries[i]);
   if (starts_by_length.size() == 1) {
     const auto& [length, starts] = *starts_by_length.begin();
-    return attend(query.contiguous(), key.contiguous(), value.contiguous(), static_cast<int64_t>(starts.size()),
-                  length, causal);
+    return attend(query.contiguous(), key.contiguous(), value.contiguous(), static_cast<int64_t>(starts.size()), length,
+                  causal);
   }
 
   std::vector<at::Tensor> parts, rows;

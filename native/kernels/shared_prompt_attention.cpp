@@ -85,9 +85,9 @@ class SharedPromptAttention : public torch::autograd::Function<SharedPromptAtten
     const auto gradient = gradients[0].contiguous();
     auto dquery = at::empty_like(query), dkey = at::empty_like(key), dvalue = at::empty_like(value);
     for (const auto& bucket : plan->causal) {
-      const auto d = flash_backward(gather(gradient, bucket), gather(query, bucket), gather(key, bucket),
-                                    gather(value, bucket),
-                                    {.output = gather(output, bucket), .log_sum = gather(log_sum, bucket)}, true);
+      const auto d =
+          flash_backward(gather(gradient, bucket), gather(query, bucket), gather(key, bucket), gather(value, bucket),
+                         {.output = gather(output, bucket), .log_sum = gather(log_sum, bucket)}, true);
       scatter(dquery, bucket, d.query);
       scatter(dkey, bucket, d.key);
       scatter(dvalue, bucket, d.value);

@@ -34,11 +34,8 @@ void fill_normal(at::Tensor& tensor, double deviation, uint64_t seed, const std:
   const auto stream = hash(name);
   for (int64_t i = 0; i < dense.numel(); i += 2) {
     const auto draw = [&](uint32_t which) {
-      return core::uniform({.seed = seed,
-                            .step = stream,
-                            .prompt_id = static_cast<uint64_t>(i),
-                            .sample_index = which,
-                            .position = 0});
+      return core::uniform(
+          {.seed = seed, .step = stream, .prompt_id = static_cast<uint64_t>(i), .sample_index = which, .position = 0});
     };
     const double radius = std::sqrt(-2 * std::log(draw(0))) * deviation, angle = 2 * M_PI * draw(1);
     data[i] = static_cast<float>(radius * std::cos(angle));
@@ -71,8 +68,9 @@ void fill(Model& model, const std::map<std::string, at::Tensor>& tensors, const 
     }
   // A tied head may be stored although the embedding stands for it.
   unused.erase("lm_head.weight");
-  TORCH_CHECK(unused.empty(), origin, ": holds ", unused.size(), " tensors that the model has no place for, the first is \"",
-              *unused.begin(), "\". Check that config.json belongs to the weights.");
+  TORCH_CHECK(unused.empty(), origin, ": holds ", unused.size(),
+              " tensors that the model has no place for, the first is \"", *unused.begin(),
+              "\". Check that config.json belongs to the weights.");
 }
 
 std::unique_ptr<Model> load(const std::filesystem::path& folder) {

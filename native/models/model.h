@@ -42,7 +42,8 @@ struct ModelSpec {
 // A vision-language model. P patches, M image tokens, T text and image tokens, D model width, V vocabulary.
 class Model {
  public:
-  Model(ModelSpec spec, core::ParameterRegistry::Source source) : spec_(std::move(spec)), registry_(std::move(source)) {}
+  Model(ModelSpec spec, core::ParameterRegistry::Source source)
+      : spec_(std::move(spec)), registry_(std::move(source)) {}
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
   virtual ~Model() = default;
@@ -53,8 +54,8 @@ class Model {
   //   token_ids [T] int64   image_features [M, D] for the M image tokens in order, or undefined   returns [T, D]
   virtual at::Tensor embed(const at::Tensor& token_ids, const at::Tensor& image_features) const = 0;
   //   embeddings [T, D]   positions [3, T] int64   returns hidden states after the final norm [T, D]
-  virtual at::Tensor forward(const at::Tensor& embeddings, const at::Tensor& positions,
-                             core::AttentionContext& context, core::Taps* taps) const = 0;
+  virtual at::Tensor forward(const at::Tensor& embeddings, const at::Tensor& positions, core::AttentionContext& context,
+                             core::Taps* taps) const = 0;
   // [V, D]; logits are linear(hidden, head()).
   virtual const at::Tensor& head() const = 0;
 

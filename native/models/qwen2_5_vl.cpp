@@ -43,8 +43,8 @@ LanguageConfig read_language_config(const ConfigReader& root) {
 
 ModelSpec make_spec(const ConfigReader& root, const LanguageConfig& language, const VisionConfig& vision) {
   const auto text = root.nested_or_self("text_config");
-  TORCH_CHECK(vision.output_width == language.width, "config.json: vision_config.out_hidden_size ",
-              vision.output_width, " must equal hidden_size ", language.width);
+  TORCH_CHECK(vision.output_width == language.width, "config.json: vision_config.out_hidden_size ", vision.output_width,
+              " must equal hidden_size ", language.width);
   return {.model_type = "qwen2_5_vl",
           .vocab_size = language.vocabulary,
           .hidden_size = language.width,
@@ -83,18 +83,17 @@ class Qwen25Vl : public Model {
                          .head_width = head_width},
            .mlp_norm =
                create_rms_norm(registry_, part, name + ".post_attention_layernorm", width, language.norm_epsilon),
-           .mlp = {.gate_up = create_linear(registry_, part, {mlp + ".gate_proj", mlp + ".up_proj"},
-                                            {language.intermediate, language.intermediate}, width, false),
-                   .down = create_linear(registry_, part, {mlp + ".down_proj"}, {width}, language.intermediate,
-                                         false)}});
+           .mlp = {
+               .gate_up = create_linear(registry_, part, {mlp + ".gate_proj", mlp + ".up_proj"},
+                                        {language.intermediate, language.intermediate}, width, false),
+               .down = create_linear(registry_, part, {mlp + ".down_proj"}, {width}, language.intermediate, false)}});
     }
     norm_ = create_rms_norm(registry_, part, "model.norm", width, language.norm_epsilon);
     head_ = language.tied ? embeddings_ : registry_.create({language.vocabulary, width}, part, "lm_head.weight");
     frequencies_ = modules::rotary_frequencies(head_width, language.rotary_theta);
   }
 
-  at::Tensor encode_images(const at::Tensor& patches, std::span<const GridThw> grids,
-                           core::Taps* taps) const override {
+  at::Tensor encode_images(const at::Tensor& patches, std::span<const GridThw> grids, core::Taps* taps) const override {
     return vision_(patches, grids, taps);
   }
 

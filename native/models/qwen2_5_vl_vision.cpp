@@ -11,7 +11,7 @@
 namespace sightloop::models {
 namespace {
 
-constexpr double kNormEpsilon = 1e-6;    // fixed in the reference
+constexpr double kNormEpsilon = 1e-6;  // fixed in the reference
 constexpr double kRotaryTheta = 10000.0;
 
 }  // namespace
@@ -31,9 +31,9 @@ VisionConfig read_vision_config(const ConfigReader& config) {
                       .full_attention_blocks = config.integers("fullatt_block_indexes")};
   TORCH_CHECK(vision.width % (4 * vision.heads) == 0, "config.json: vision_config: hidden_size ", vision.width,
               " must be a multiple of 4 x num_heads ", vision.heads);
-  TORCH_CHECK(vision.window_size >= vision.merge_size * vision.patch_size,
-              "config.json: vision_config: window_size ", vision.window_size, " is smaller than one image token (",
-              vision.merge_size * vision.patch_size, " pixels)");
+  TORCH_CHECK(vision.window_size >= vision.merge_size * vision.patch_size, "config.json: vision_config: window_size ",
+              vision.window_size, " is smaller than one image token (", vision.merge_size * vision.patch_size,
+              " pixels)");
   return vision;
 }
 
@@ -51,8 +51,7 @@ WindowLayout window_layout(std::span<const GridThw> grids, const VisionConfig& c
           for (int64_t row = top; row < bottom; ++row)
             for (int64_t column = left; column < right; ++column)
               layout.merged_order.push_back(offset + row * columns + column);
-          layout.window_boundaries.push_back(layout.window_boundaries.back() +
-                                             (bottom - top) * (right - left) * unit);
+          layout.window_boundaries.push_back(layout.window_boundaries.back() + (bottom - top) * (right - left) * unit);
         }
       layout.frame_boundaries.push_back(layout.frame_boundaries.back() + height * width);
     }
@@ -96,10 +95,10 @@ VisionTower::VisionTower(core::ParameterRegistry& registry, const VisionConfig& 
                        .kv_heads = config.heads,
                        .head_width = head_width},
          .mlp_norm = create_rms_norm(registry, tower, name + ".norm2", width, kNormEpsilon),
-         .mlp = {.gate_up = create_linear(registry, tower, {name + ".mlp.gate_proj", name + ".mlp.up_proj"},
-                                          {config.intermediate, config.intermediate}, width, true),
-                 .down = create_linear(registry, tower, {name + ".mlp.down_proj"}, {width}, config.intermediate,
-                                       true)}});
+         .mlp = {
+             .gate_up = create_linear(registry, tower, {name + ".mlp.gate_proj", name + ".mlp.up_proj"},
+                                      {config.intermediate, config.intermediate}, width, true),
+             .down = create_linear(registry, tower, {name + ".mlp.down_proj"}, {width}, config.intermediate, true)}});
   }
   const auto merged = width * config.merge_size * config.merge_size;
   merger_norm_ = create_rms_norm(registry, connector, "visual.merger.ln_q", width, kNormEpsilon);
@@ -107,19 +106,18 @@ VisionTower::VisionTower(core::ParameterRegistry& registry, const VisionConfig& 
   merger_second_ = create_linear(registry, connector, {"visual.merger.mlp.2"}, {config.output_width}, merged, true);
 }
 
-at::Tensor VisionTower::operator()(const at::Tensor& patches, std::span<const GridThw> grids,
-                                   core::Taps* taps) const {
+at::Tensor VisionTower::operator()(const at::Tensor& patches, std::span<const GridThw> grids, core::Taps* taps) const {
   const auto unit = config_.merge_size * config_.merge_size;
   const auto layout = window_layout(grids, config_);
   core::check_shape(patches, {layout.frame_boundaries.back(), config_.patch_elements()}, "encode_images.patches");
 
-  const auto order = at::tensor(layout.merged_order, at::kLong);                         // [M]
-  const auto patch_order = (order.unsqueeze(1) * unit + at::arange(unit)).flatten();     // [P]
+  const auto order = at::tensor(layout.merged_order, at::kLong);                      // [M]
+  const auto patch_order = (order.unsqueeze(1) * unit + at::arange(unit)).flatten();  // [P]
   const auto head_width = config_.width / config_.heads;
-  const auto frequencies = modules::rotary_frequencies(head_width / 2, kRotaryTheta);    // [H/4]
-  const auto positions = patch_positions(grids, config_.merge_size);                     // [P, 2]
+  const auto frequencies = modules::rotary_frequencies(head_width / 2, kRotaryTheta);  // [H/4]
+  const auto positions = patch_positions(grids, config_.merge_size);                   // [P, 2]
   const auto angles = (positions.to(at::kFloat).unsqueeze(2) * frequencies).flatten(1).index_select(0, patch_order);
-  const modules::RotaryAngles rotary{.cos = angles.cos(), .sin = angles.sin()};          // [P, H/2]
+  const modules::RotaryAngles rotary{.cos = angles.cos(), .sin = angles.sin()};  // [P, H/2]
 
   auto x = patch_embedding_(patches);  // [P, D]
   core::tap(taps, "vision.patch_embed", x);

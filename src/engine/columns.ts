@@ -21,7 +21,10 @@ import type { CollectedColumns, PromptColumns, RolloutColumns, TrajectoryColumns
 /** Arrow batches <-> the plain typed arrays that the addon reads and writes, without a copy. */
 
 /** Offsets and values of a list column, both from 0: the addon reads whole arrays. A sliced batch is copied. */
-function flatList<T extends Int32Array | Float32Array>(batch: RecordBatch, name: string): { offsets: Int32Array; values: T } {
+function flatList<T extends Int32Array | Float32Array>(
+  batch: RecordBatch,
+  name: string,
+): { offsets: Int32Array; values: T } {
   const { offsets, values } = listValues<T>(batch, name);
   const begin = offsets[0] ?? 0;
   const end = offsets[offsets.length - 1] ?? 0;
@@ -70,7 +73,8 @@ export function rolloutColumns(batch: RolloutBatch | TrajectoryBatch): RolloutCo
   };
 }
 
-export const tokenFloats = (batch: RecordBatch, name: string): Float32Array => flatList<Float32Array>(batch, name).values;
+export const tokenFloats = (batch: RecordBatch, name: string): Float32Array =>
+  flatList<Float32Array>(batch, name).values;
 
 export const hasColumn = (batch: RecordBatch, name: string): boolean =>
   batch.schema.fields.some((field) => field.name === name);

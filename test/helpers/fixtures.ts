@@ -6,8 +6,7 @@ import type { Engine } from "../../src/engine/engine.js";
 import { decodeImage, readImage } from "../../src/pipeline/data/image.js";
 import { SafetensorsFile } from "./safetensors.js";
 
-export const fixturesRoot =
-  process.env["SIGHTLOOP_FIXTURES"] ?? fileURLToPath(new URL("../fixtures", import.meta.url));
+export const fixturesRoot = process.env["SIGHTLOOP_FIXTURES"] ?? fileURLToPath(new URL("../fixtures", import.meta.url));
 
 export interface Reference {
   readonly image_names: readonly string[];
@@ -18,7 +17,13 @@ export interface Reference {
     readonly epsilon_low: number;
     readonly epsilon_high: number;
     readonly beta: number;
-    readonly steps: readonly { loss: number; policy_loss: number; kl: number; clip_fraction: number; grad_norm: number }[];
+    readonly steps: readonly {
+      loss: number;
+      policy_loss: number;
+      kl: number;
+      clip_fraction: number;
+      grad_norm: number;
+    }[];
   };
 }
 

@@ -1,4 +1,14 @@
-import { boolColumn, float32Column, int32Column, int64Column, listColumn, recordBatch, utf8Column, utf8ListColumn, withColumns } from "../../src/batches/columns.js";
+import {
+  boolColumn,
+  float32Column,
+  int32Column,
+  int64Column,
+  listColumn,
+  recordBatch,
+  utf8Column,
+  utf8ListColumn,
+  withColumns,
+} from "../../src/batches/columns.js";
 import type { RolloutBatch } from "../../src/batches/rollout.js";
 import type { TrajectoryBatch } from "../../src/batches/trajectory.js";
 

@@ -153,7 +153,9 @@ describe.each(found)("$name", (family) => {
     return Array.from({ length: rows }, (_, row) => ({
       prompt_id: row,
       prompt: values.subarray(offsets[row], offsets[row + 1]),
-      completion: Int32Array.from(ids.slice(row * width, (row + 1) * width).filter((_, i) => mask[row * width + i] === 1)),
+      completion: Int32Array.from(
+        ids.slice(row * width, (row + 1) * width).filter((_, i) => mask[row * width + i] === 1),
+      ),
       image_ids: reference.cases["batch"]!.rows[row]!.images.map((image) => images.get(image)!),
     }));
   };

@@ -33,13 +33,13 @@ void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_p
                         .waiting = completions_per_prompt});
     for (int64_t sample = 0; sample < completions_per_prompt; ++sample) {
       waiting_.push_back(completions_.size());
-      completions_.push_back(std::make_unique<Completion>(
-          Completion{.prompt_index = static_cast<int64_t>(prompts_.size()) - 1,
-                     .sample_index = static_cast<int32_t>(sample),
-                     .token_ids = {},
-                     .logprobs = {},
-                     .sampling_logprobs = {},
-                     .finish_reason = std::nullopt}));
+      completions_.push_back(
+          std::make_unique<Completion>(Completion{.prompt_index = static_cast<int64_t>(prompts_.size()) - 1,
+                                                  .sample_index = static_cast<int32_t>(sample),
+                                                  .token_ids = {},
+                                                  .logprobs = {},
+                                                  .sampling_logprobs = {},
+                                                  .finish_reason = std::nullopt}));
     }
   }
 }
@@ -50,7 +50,7 @@ std::vector<const Completion*> Session::advance(const std::stop_token& stop) {
   while (changed.empty() && !done()) {
     core::throw_if_stopped(stop);
     refill(changed);
-    if (!active_.empty()) decode(changed);
+    if (!active_.empty() && !(options_.stream && !changed.empty())) decode(changed);
   }
   return changed;
 }

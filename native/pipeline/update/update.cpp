@@ -91,8 +91,7 @@ class Minibatch {
                                                   learner_.algorithm.max_completion_tokens(), learner_.ranks);
     auto weights = at::zeros({batch_.rollouts.token_ids.size(0)}, at::kFloat);
     const auto offsets = batches::values<int32_t>(batch_.rollouts.offsets);
-    for (size_t i = 0; i < rows.size(); ++i)
-      weights.slice(0, offsets[rows[i]], offsets[rows[i] + 1]).fill_(by_row[i]);
+    for (size_t i = 0; i < rows.size(); ++i) weights.slice(0, offsets[rows[i]], offsets[rows[i] + 1]).fill_(by_row[i]);
     return weights;
   }
 

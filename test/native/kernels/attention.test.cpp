@@ -1,0 +1,114 @@
+#include <ATen/ATen.h>
+
+#include "doctest/doctest.h"
+#include "kernels/kernels.h"
+
+namespace kernels = sightloop::kernels;
+namespace core = sightloop::core;
+
+namespace {
+
+// The oracle: every completion after a copy of its prompt's keys and values, in float64, with an explicit mask.
+at::Tensor concatenated(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                        const core::Groups& groups) {
+  const auto repeats = query.size(1) / key.size(1);
+  const auto attend = [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+    const auto scores = at::einsum("qnh,knh->nqk", {q, k.repeat_interleave(repeats, 1)}) / std::sqrt(q.size(2));
+    const auto future = at::ones({q.size(0), k.size(0)}, at::kBool).triu(k.size(0) - q.size(0) + 1);
+    return at::einsum("nqk,knh->qnh", {scores.masked_fill(future, -1e30).softmax(-1), v.repeat_interleave(repeats, 1)});
+  };
+  std::vector<at::Tensor> parts;
+  for (const auto& group : groups) {
+    const auto prompt = [&](const at::Tensor& x) { return x.narrow(0, group.begin, group.prompt_length); };
+    parts.push_back(attend(prompt(query), prompt(key), prompt(value)));
+    auto begin = group.begin + group.prompt_length;
+    for (const auto length : group.completion_lengths) {
+      const auto own = [&](const at::Tensor& x) { return x.narrow(0, begin, length); };
+      parts.push_back(attend(own(query), at::cat({prompt(key), own(key)}), at::cat({prompt(value), own(value)})));
+      begin += length;
+    }
+  }
+  return at::cat(parts);
+}
+
+core::Groups groups_of(const std::vector<std::pair<int64_t, std::vector<int64_t>>>& shapes) {
+  core::Groups groups;
+  int64_t begin = 0;
+  for (const auto& [prompt_length, lengths] : shapes) {
+    groups.push_back({.begin = begin, .prompt_length = prompt_length, .completion_lengths = lengths});
+    begin += prompt_length + groups.back().completion_tokens();
+  }
+  return groups;
+}
+
+}  // namespace
+
+DOCTEST_TEST_CASE("shared_prompt_attention agrees with concatenated keys and values, output and gradients") {
+  const std::vector<core::Groups> cases = {
+      groups_of({{5, {3}}}),
+      groups_of({{4, {1, 7, 3, 3}}, {9, {}}, {4, {2, 0, 2}}, {1, {1, 5}}}),
+      groups_of({{130, {70, 1, 33}}, {17, {70}}}),
+      groups_of({{6, {0}}}),
+  };
+  for (const auto& [heads, kv_heads, width] : {std::tuple{4, 4, 8}, {6, 2, 16}, {3, 1, 24}})
+    for (size_t index = 0; index < cases.size(); ++index) {
+      DOCTEST_CAPTURE(heads);
+      DOCTEST_CAPTURE(index);
+      const auto plan = kernels::plan_shared_prompt(cases[index]);
+      const auto make = [&](int64_t count) { return at::randn({plan.num_tokens, count, width}).requires_grad_(true); };
+      const auto query = make(heads), key = make(kv_heads), value = make(kv_heads);
+      const auto wide = [](const at::Tensor& x) { return x.detach().to(at::kDouble).requires_grad_(true); };
+      const auto q = wide(query), k = wide(key), v = wide(value);
+
+      const auto output = kernels::shared_prompt_attention(query, key, value, plan);
+      const auto exact = concatenated(q, k, v, cases[index]);
+      DOCTEST_CHECK(at::allclose(output.to(at::kDouble), exact, 1e-4, 1e-5));
+      const auto weights = at::randn(output.sizes());
+      (output * weights).sum().backward();
+      (exact * weights.to(at::kDouble)).sum().backward();
+      DOCTEST_CHECK(at::allclose(query.grad().to(at::kDouble), q.grad(), 1e-4, 1e-5));
+      DOCTEST_CHECK(at::allclose(key.grad().to(at::kDouble), k.grad(), 1e-4, 1e-5));
+      DOCTEST_CHECK(at::allclose(value.grad().to(at::kDouble), v.grad(), 1e-4, 1e-5));
+    }
+}
+
+DOCTEST_TEST_CASE("segment_attention: every segment alone, ragged or equal, causal or not") {
+  const std::vector<std::vector<int64_t>> cases = {{0, 6}, {0, 4, 8, 12}, {0, 1, 9, 9, 12}};
+  for (const bool causal : {false, true})
+    for (const auto& boundaries : cases) {
+      const auto query = at::randn({boundaries.back(), 4, 8}), key = at::randn({boundaries.back(), 2, 8}),
+                 value = at::randn({boundaries.back(), 2, 8});
+      const auto output = kernels::segment_attention(query, key, value, boundaries, causal);
+      for (size_t i = 0; i + 1 < boundaries.size(); ++i) {
+        const auto length = boundaries[i + 1] - boundaries[i];
+        if (length == 0) continue;
+        const auto cut = [&](const at::Tensor& x) { return x.narrow(0, boundaries[i], length).contiguous(); };
+        const std::vector<int64_t> own = {0, length};
+        const auto alone = kernels::segment_attention(cut(query), cut(key), cut(value), own, causal);
+        DOCTEST_CHECK(at::allclose(cut(output), alone, 1e-5, 1e-6));
+        const auto last = at::einsum("nh,tnh->nt", {cut(query)[length - 1], cut(key).repeat_interleave(2, 1)});
+        const auto direct =
+            at::einsum("nt,tnh->nh", {(last / std::sqrt(8.0)).softmax(-1), cut(value).repeat_interleave(2, 1)});
+        DOCTEST_CHECK(at::allclose(alone[length - 1], direct, 1e-4, 1e-5));
+      }
+    }
+  DOCTEST_CHECK_THROWS(kernels::segment_attention(at::randn({3, 1, 4}), at::randn({3, 1, 4}), at::randn({3, 1, 4}),
+                                                  std::vector<int64_t>{0, 2}, true));
+}
+
+DOCTEST_TEST_CASE("paged_attention agrees with its reference; idle slots give 0") {
+  for (const int64_t block_size : {1, 4, 16}) {
+    DOCTEST_CAPTURE(block_size);
+    const auto key_cache = at::randn({40, block_size, 2, 12}), value_cache = at::randn({40, block_size, 2, 12});
+    const auto query = at::randn({4, 6, 12});
+    const auto table = at::randperm(40).slice(0, 0, 36).view({4, 9}).to(at::kInt);
+    const auto prompt_lengths = at::tensor({3, 4, 1, 0}, at::kInt),
+               completion_lengths = at::tensor({5, 1, 2, 0}, at::kInt);
+    const auto output =
+        kernels::paged_attention(query, key_cache, value_cache, table, prompt_lengths, completion_lengths);
+    const auto expected =
+        kernels::paged_attention_reference(query, key_cache, value_cache, table, prompt_lengths, completion_lengths);
+    DOCTEST_CHECK(at::allclose(output, expected, 1e-5, 1e-6));
+    DOCTEST_CHECK(output[3].abs().max().item<float>() == 0);
+  }
+}
