@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { tableFromIPC } from "apache-arrow";
 import { describe, expect, test } from "vitest";
+import { type RewardInput, type Sample, train } from "../../src/index.js";
 import { hashes, reproducibleMetrics, smallConfig, trainHere, workspace } from "./support.js";
 
 const place = workspace();
@@ -82,4 +83,78 @@ test("REINFORCE++ with recomputed log-probs, several updates a step and its KL i
   const steps = events.filter((event) => event.type === "step");
   expect(steps.map(({ metrics }) => metrics["optimizer_step"])).toEqual([4, 8]);
   for (const { metrics } of steps) expect(metrics["rollout_mismatch_max"]).toBeLessThan(1e-4);
+});
+
+describe("the public train()", () => {
+  const request = () => ({
+    ...{
+      model: place.model,
+      steps: 3,
+      threads: 1,
+      prompts_per_step: 2,
+      completions_per_prompt: 4,
+      completions_per_update: 8,
+    },
+    dataset: Array.from({ length: 5 }, (_, i): Sample => ({
+      id: `own-${i}`,
+      question: "total?",
+      answer: "5",
+      images: [],
+    })),
+    rewards: [
+      "accuracy" as const,
+      { name: "short", weight: 0.5, score: ({ token_count }: RewardInput) => -token_count },
+    ],
+    sampling: { max_completion_tokens: 6 },
+    algorithm: { name: "grpo" as const },
+    optimizer: { learning_rate: 1e-3 },
+  });
+
+  test("fills in the config, and tells a mistake at once", () => {
+    const { config } = train(request());
+    expect(config.datasets.train).toEqual({ name: "custom" });
+    expect(config.rewards).toEqual([
+      { name: "accuracy", weight: 1 },
+      { name: "custom", function: "short", weight: 0.5 },
+    ]);
+    expect(() => train({ ...request(), completions_per_update: 3 })).toThrow(
+      "must divide the 8 completions of one step",
+    );
+    expect(() => train({ ...request(), stepss: 3 } as never)).toThrow('unknown key; did you mean "steps"?');
+  });
+
+  test("left early, closes what it opened and can be started again", async () => {
+    for (let turn = 0; turn < 2; turn++) {
+      await using run = train({ ...request(), run_folder: place.path(`left-${turn}`) });
+      for await (const event of run) if (event.type === "step") break;
+      expect(existsSync(place.path(`left-${turn}`, "lock"))).toBe(false);
+    }
+  });
+
+  test("aborted, writes a checkpoint that the same request goes on from", async () => {
+    const controller = new AbortController();
+    const seen: string[] = [];
+    const follow = async (more: object): Promise<void> => {
+      for await (const event of train({ ...request(), run_folder: place.path("aborted"), ...more })) {
+        if (event.type !== "progress") seen.push(event.type);
+        if (event.type === "step" && event.step === 1) controller.abort();
+      }
+    };
+    await expect(follow({ signal: controller.signal })).rejects.toMatchObject({ code: "INTERRUPTED" });
+    expect(seen).toEqual(["started", "step", "checkpoint"]);
+    await follow({ resume: true });
+    expect(seen.slice(3)).toEqual(["started", "step", "step", "checkpoint", "done"]);
+  });
+
+  test("a reward that fails names itself and the sample", async () => {
+    const broken = (): number => {
+      throw new Error("no");
+    };
+    const run = train({ ...request(), rewards: [broken] });
+    await expect(
+      (async () => {
+        for await (const _ of run);
+      })(),
+    ).rejects.toMatchObject({ code: "REWARD_FAILED", message: expect.stringContaining('"broken"') as string });
+  });
 });
