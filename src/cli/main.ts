@@ -50,4 +50,9 @@ async function main(): Promise<void> {
   await parser.parseAsync();
 }
 
+// A reader that has seen enough (`| head`) ends the program quietly, as it would end any other.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(141);
+  throw error;
+});
 main().catch(fail);

@@ -80,9 +80,12 @@ export function presenter({ json }: { readonly json: boolean }): Presenter {
   const pace = stepPace();
   const print = (event: TrainEvent): void => {
     if (event.type === "progress") bar?.progress(event);
-    if (event.type === "started") bar?.started(event.step, event.steps);
+    if (event.type === "started") {
+      pace.started(event.step);
+      bar?.started(event.step, event.steps);
+    }
     if (event.type === "step") bar?.step(event.step);
-    const eta = event.type === "step" ? pace(event) : "";
+    const eta = event.type === "step" ? pace.eta(event) : "";
     const text = eta === undefined ? undefined : line(event);
     if (text === undefined) return;
     bar?.clear();
@@ -93,19 +96,19 @@ export function presenter({ json }: { readonly json: boolean }): Presenter {
 
 const seconds_between_lines = 2;
 
-/** Time left, from the mean time of the steps so far; undefined for steps that come too fast to read. */
-function stepPace(): (event: StepEvent) => string | undefined {
-  let start = performance.now();
-  let first: number | undefined;
-  let shown = -Infinity;
-  return ({ step, steps, metrics }) => {
-    const now = performance.now();
-    if (first === undefined || step <= first) {
-      first = step - 1;
-      start = now - 1000 * (metrics["step_seconds"] ?? 0);
-    }
-    if (step - first > 3 && step < steps && now - shown < 1000 * seconds_between_lines) return undefined;
-    shown = now;
-    return `ETA ${duration(((now - start) / 1000 / (step - first)) * (steps - step))}`;
+/** Time left, from the mean time of the steps since the run began; undefined for steps that come too fast to read. */
+function stepPace() {
+  let [start, first, shown] = [0, 0, -Infinity];
+  return {
+    started(step: number): void {
+      [start, first, shown] = [performance.now(), step, -Infinity];
+    },
+    eta({ step, steps }: StepEvent): string | undefined {
+      const now = performance.now();
+      const few = step - first <= 3 || step === steps;
+      if (!few && now - shown < 1000 * seconds_between_lines) return undefined;
+      shown = now;
+      return `ETA ${duration(((now - start) / 1000 / (step - first)) * (steps - step))}`;
+    },
   };
 }

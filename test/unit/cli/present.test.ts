@@ -81,6 +81,25 @@ describe("lines", () => {
     expect(line(event)).toBe(expected);
   });
 
+  test("steps that come too fast to read are left out, and every run counts its own time", () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const print = vi.spyOn(console, "log").mockImplementation(() => {});
+    const present = presenter({ json: false });
+    for (const seconds of [1, 10]) {
+      present({ type: "started", step: 0, steps: 9, num_parameters: 1, num_trainable_parameters: 1, run_folder: null });
+      for (let step = 1; step <= 9; step++) {
+        vi.advanceTimersByTime(seconds * 100);
+        present({ type: "step", step, steps: 9, metrics: {} });
+      }
+    }
+    const printed = print.mock.calls.map(([text]) => String(text)).filter((text) => text.startsWith("step"));
+    print.mockRestore();
+    vi.useRealTimers();
+    expect(printed.map((text) => /step (\d)/.exec(text)![1]).join("")).toBe("1239" + "123579");
+    expect(printed[0]).toContain("ETA 0:01");
+    expect(printed[4]).toContain("ETA 0:08");
+  });
+
   test("JSON events are one object a line, without the items' list", () => {
     const print = vi.spyOn(console, "log").mockImplementation(() => {});
     const present = presenter({ json: true });
