@@ -1,12 +1,12 @@
 // Builds the native addon (build/Release/sightloop.node), or another CMake target, with cmake-js. Skipped when nothing changed.
 //   node cmake/build.mjs [--target native_tests] [--force]
-import { existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { findLibtorch } from "./libtorch.mjs";
+import { findLibtorch, inspect } from "./libtorch.mjs";
 import { locked } from "./lock.mjs";
 import { addonFile, buildFolder, nativeTestsFile, root } from "./paths.mjs";
 import { run } from "./process.mjs";
@@ -28,9 +28,9 @@ const surroundings = () => ["LIBTORCH", "CXX", "SIGHTLOOP_CACHE"].map((name) => 
 /** @param {Target} target @param {string} sources a fingerprint */
 function upToDate(target, sources) {
   const stamp = readStamp(target);
-  return (
-    stamp?.sources === sources && existsSync(targets[target].file) && existsSync(join(stamp.libtorch ?? "", "lib"))
-  );
+  if (stamp?.sources !== sources || !stamp.libtorch || !existsSync(targets[target].file)) return false;
+  const libtorch = inspect(stamp.libtorch, ""); // gone, or upgraded in place?
+  return typeof libtorch !== "string" && libtorch.version === stamp.version;
 }
 
 /** Compilers at once: one a core, and 2 GB of memory each. */
@@ -82,16 +82,19 @@ async function compile(target) {
   tell(`building ${target} against libtorch ${libtorch.version} (${libtorch.source}) ...`);
   writeFileSync(logFile, "");
 
-  const configuration = [generator, compiler, libtorch.folder, libtorch.version].join("|");
+  const configuration = [root, generator, compiler, libtorch.folder, libtorch.version].join("|");
   if (readStamp("configuration")?.is !== configuration || !existsSync(join(buildFolder, "CMakeCache.txt"))) {
     removeStamp("configuration");
+    // CMake refuses to change its generator, or to be moved, over an old cache.
+    for (const name of ["CMakeCache.txt", "CMakeFiles"])
+      rmSync(join(buildFolder, name), { recursive: true, force: true });
     const settings = { CMAKE_CXX_COMPILER: compiler, SIGHTLOOP_LIBTORCH: libtorch.folder };
     const flags = Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`);
     const { status, output } = await cmakeJs(["configure", "-G", generator, ...flags]);
     if (status !== 0)
       throw new SetupError(
         `cmake could not configure the native build:\n${reasons(output)}`,
-        `The whole log is ${logFile}. If build/ was moved or copied here, remove it and run this again.`,
+        `The whole log is ${logFile}.`,
       );
     writeStamp("configuration", { is: configuration });
   }
@@ -103,7 +106,7 @@ async function compile(target) {
       `Correct what the lines above name; the whole log is ${logFile}.`,
     );
   tell(`built ${target} in ${seconds(start)}`);
-  return libtorch.folder;
+  return libtorch;
 }
 
 /**
@@ -119,7 +122,7 @@ export async function buildNative(target, { force = false } = {}) {
     mkdirSync(buildFolder, { recursive: true });
     removeStamp(target);
     const libtorch = await compile(target);
-    writeStamp(target, { sources: before, libtorch });
+    writeStamp(target, { sources: before, libtorch: libtorch.folder, version: libtorch.version });
     return true;
   });
 }
