@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { tableFromIPC } from "apache-arrow";
+import polars from "nodejs-polars";
 import { describe, expect, test } from "vitest";
 import { type RewardInput, type Sample, train } from "../../src/index.js";
 import { hashes, reproducibleMetrics, smallConfig, trainHere, workspace } from "./support.js";
@@ -35,6 +36,33 @@ describe("training", () => {
     const images = readdirSync(`${folder}/images`);
     const shown = new Set([...table.getChild("image_ids")!].flatMap((ids: Iterable<string>) => [...ids]));
     for (const id of shown) expect(images).toContain(`${id}.png`);
+  });
+
+  test("its rollouts are read by another implementation of Arrow (polars)", () => {
+    const file = `${place.path("whole")}/rollouts/step-000001.arrow`;
+    const frame = polars.readIPC(readFileSync(file)); // a path it takes only if it ends in .ipc
+    const expected = tableFromIPC(readFileSync(file));
+    expect(frame.columns).toEqual(expected.schema.fields.map(({ name }) => name));
+    expect(frame.height).toBe(12);
+    const column = (name: string): unknown[] => frame.getColumn(name).toArray() as unknown[];
+    const lists = (name: string): number[][] => column(name).map((row) => [...(row as Iterable<number>)]);
+
+    const ours = (name: string): number[][] => [...expected.getChild(name)!].map((row: Iterable<number>) => [...row]);
+    for (const name of ["token_ids", "rollout_logprobs", "reference_logprobs", "policy_logprobs", "advantages"])
+      expect(lists(name), name).toEqual(ours(name));
+    const masks = lists("completion_mask");
+    expect(masks).toEqual(ours("completion_mask"));
+    expect(masks.map((row) => row.length)).toEqual(lists("token_ids").map((row) => row.length));
+    for (const mask of masks) {
+      expect(new Set(mask.map((value) => typeof value))).toEqual(new Set(["boolean"]));
+      expect(mask.filter(Boolean).length).toBeGreaterThan(0); // a completion follows every prompt
+      expect(mask[0]).toBe(false);
+    }
+    for (const name of ["prompt", "completion", "answer", "finish_reason", "sample_id"])
+      expect(column(name), name).toEqual([...expected.getChild(name)!]);
+    for (const text of column("answer")) expect(text).toMatch(/^\d+$/);
+    expect(column("sample_index").map(Number)).toEqual([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]);
+    expect(column("reward").map(Number)).toEqual([...expected.getChild("reward")!]);
   });
 
   test("twice with one seed gives the same bits", async () => {
