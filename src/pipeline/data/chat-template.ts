@@ -69,5 +69,7 @@ const CHECK_MESSAGES =
   "A text-only template takes no images: use the template of a vision-language checkpoint, or remove the images.";
 
 function failure(code: "CHECKPOINT_INVALID" | "PROMPT_INVALID", what: string, error: unknown, hint: string): UserError {
-  return new UserError(code, `${what} (${error instanceof Error ? error.message : String(error)})`, hint, { cause: error });
+  return new UserError(code, `${what} (${error instanceof Error ? error.message : String(error)})`, hint, {
+    cause: error,
+  });
 }

@@ -37,7 +37,10 @@ const schema = z.object({
   do_resize: z.literal(true, "only true is supported").nullish(),
   do_rescale: z.boolean().nullish(),
   do_normalize: z.boolean().nullish(),
-  rescale_factor: z.number().positive().default(1 / 255),
+  rescale_factor: z
+    .number()
+    .positive()
+    .default(1 / 255),
   image_mean: channels.nullish(),
   image_std: channels.nullish(),
 });
@@ -51,7 +54,8 @@ export async function loadImageSettings(folder: string): Promise<ImageProcessorS
   const nested = (await readJson(folder, PROCESSOR_FILE))?.["image_processor"];
   if (nested !== undefined) return settingsFrom(nested, join(folder, PROCESSOR_FILE));
   const flat = await readJson(folder, PREPROCESSOR_FILE);
-  if (flat === undefined) throw missingFile(folder, [PROCESSOR_FILE, PREPROCESSOR_FILE], "the image processor's configuration");
+  if (flat === undefined)
+    throw missingFile(folder, [PROCESSOR_FILE, PREPROCESSOR_FILE], "the image processor's configuration");
   return settingsFrom(flat, join(folder, PREPROCESSOR_FILE));
 }
 

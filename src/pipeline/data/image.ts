@@ -49,16 +49,20 @@ export async function decodeImage({ id, name, bytes }: ImageFile): Promise<Decod
   const refuse = (what: string) => new UserError("IMAGE_INVALID", `${name}: ${what}`, CONVERT);
   const damaged = (error: unknown) => {
     const cause = (error as Error).message.trim().replaceAll(/\s*\n\s*/g, "; ");
-    return new UserError("IMAGE_INVALID", `${name}: damaged, cut off, or not an image (${cause})`, REPLACE, { cause: error });
+    return new UserError("IMAGE_INVALID", `${name}: damaged, cut off, or not an image (${cause})`, REPLACE, {
+      cause: error,
+    });
   };
 
   const image = sharp(bytes, { failOn: "error", ignoreIcc: true });
   const kind = await image.metadata().catch((error: unknown) => {
     throw damaged(error);
   });
-  if (!FORMATS.includes(kind.format)) throw refuse(`${kind.format} images are not supported, only ${FORMATS.join(", ")}`);
+  if (!FORMATS.includes(kind.format))
+    throw refuse(`${kind.format} images are not supported, only ${FORMATS.join(", ")}`);
   if (kind.space === "cmyk") throw refuse("CMYK images are not supported");
-  if (kind.depth !== "uchar") throw refuse(`${kind.bitsPerSample ?? 16}-bit images are not supported, only 8 bits per channel`);
+  if (kind.depth !== "uchar")
+    throw refuse(`${kind.bitsPerSample ?? 16}-bit images are not supported, only 8 bits per channel`);
   if ((kind.pages ?? 1) > 1 || isAnimatedPng(bytes)) throw refuse("animated images are not supported");
   if (kind.format === "gif" && kind.hasAlpha) throw refuse("transparent GIF images are not supported");
 

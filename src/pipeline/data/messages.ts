@@ -26,7 +26,8 @@ export function promptMessages(
 function questionContent(question: string, numImages: number): readonly ContentPart[] {
   const pieces = question.split(IMAGE_MARKER);
   const markers = pieces.length - 1;
-  if (markers === 0) return [...Array<ContentPart>(numImages).fill({ type: "image" }), { type: "text", text: question }];
+  if (markers === 0)
+    return [...Array<ContentPart>(numImages).fill({ type: "image" }), { type: "text", text: question }];
   if (markers !== numImages)
     throw new UserError(
       "PROMPT_INVALID",

@@ -135,7 +135,11 @@ async function stopTokens(
 
 async function present(folder: string): Promise<readonly string[]> {
   const found = await Promise.all(
-    COPIED_FILES.map((name) => access(join(folder, name)).then(() => true).catch(() => false)),
+    COPIED_FILES.map((name) =>
+      access(join(folder, name))
+        .then(() => true)
+        .catch(() => false),
+    ),
   );
   return COPIED_FILES.filter((_, i) => found[i]);
 }
