@@ -1,11 +1,14 @@
 /** Every failure that a user can cause or mend, by name. The code is part of the public API. */
 export const USER_ERROR_CODES = [
   "ADDON_NOT_BUILT",
+  "BATCH_INVALID",
   "CHECKPOINT_INVALID",
   "CONFIG_INVALID",
   "DATASET_INVALID",
   "DEVICE_OUT_OF_MEMORY",
+  "ENGINE_CLOSED",
   "FILE_NOT_FOUND",
+  "FILE_NOT_WRITABLE",
   "IMAGE_INVALID",
   "INTERRUPTED",
   "MODEL_UNSUPPORTED",

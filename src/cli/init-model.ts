@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { initModel } from "../engine/init.js";
 import { UserError } from "../errors.js";
+import { namesIn, writing } from "../reports/files.js";
 
 /** The package's own folder: presets and data are found from here, whatever the working directory. */
 export const package_folder = fileURLToPath(new URL("../../", import.meta.url));
@@ -46,20 +47,22 @@ export async function initFolder(source: string, output: string, seed: number): 
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw new UserError("CONFIG_INVALID", `--seed must be a whole number from 0 on, got ${seed}`, "Try --seed 0.");
   const target = resolve(output);
-  if ((await readdir(target).catch((): string[] => [])).length > 0)
-    throw new UserError("RUN_FOLDER_IN_USE", `${output} exists and is not empty`, "Choose another --output.");
   const temporary = join(dirname(target), `.${basename(target)}.tmp-${process.pid}`);
-  try {
-    await mkdir(temporary, { recursive: true });
-    for (const name of await readdir(source))
-      if (/\.(json|jinja|txt)$/.test(name) && !name.includes(".safetensors"))
-        await cp(join(source, name), join(temporary, name), { recursive: true });
-    const made = await initModel(temporary, seed);
-    await rm(target, { recursive: true, force: true });
-    await rename(temporary, target);
-    return made;
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw error;
-  }
+  return writing(output, async () => {
+    if ((await namesIn(target)).length > 0)
+      throw new UserError("RUN_FOLDER_IN_USE", `${output} exists and is not empty`, "Choose another --output.");
+    try {
+      await mkdir(temporary, { recursive: true });
+      for (const name of await readdir(source))
+        if (/\.(json|jinja|txt)$/.test(name) && !name.includes(".safetensors"))
+          await cp(join(source, name), join(temporary, name), { recursive: true });
+      const made = await initModel(temporary, seed);
+      await rm(target, { recursive: true, force: true });
+      await rename(temporary, target);
+      return made;
+    } catch (error) {
+      await rm(temporary, { recursive: true, force: true });
+      throw error;
+    }
+  });
 }

@@ -2,7 +2,6 @@ import { float32Column, listColumn, structColumn, withColumns } from "../batches
 import type { PromptBatch } from "../batches/prompt.js";
 import type { RolloutBatch, Scores } from "../batches/rollout.js";
 import type { TrajectoryBatch } from "../batches/trajectory.js";
-import type { UserErrorCode } from "../errors.js";
 import { type Addon, defaultThreads, type EngineHandle, loadAddon, type StopSource } from "./addon.js";
 import { promptColumns, rolloutColumns, scoresBatch, tokenFloats, trajectoryColumns } from "./columns.js";
 import type {
@@ -20,10 +19,8 @@ import type {
   SamplingOptions,
   UpdateStats,
 } from "./engine.js";
-import { asUserError, isStopped } from "./native-error.js";
+import { asUserError, isStopped, type Meaning, meanings } from "./native-error.js";
 import { NativeRolloutSession } from "./rollout-session.js";
-
-const CHECKPOINT_HINT = "Correct the file named above, or give another model folder.";
 
 /**
  * Loads a model folder into a new engine with its own thread.
@@ -36,7 +33,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     const { engine, model } = await addon.openEngine(JSON.stringify({ ...options, threads }));
     return new NativeEngine(addon, engine, model, options);
   } catch (error) {
-    throw asUserError(error, "CHECKPOINT_INVALID", CHECKPOINT_HINT);
+    throw asUserError(error, meanings.model);
   }
 }
 
@@ -66,8 +63,7 @@ class NativeEngine implements Engine {
           images.map(({ height }) => height),
           images.map(({ width }) => width),
         ),
-      {},
-      "IMAGE_INVALID",
+      meanings.images,
     );
     return grids.map((image_grid_thw, i) => {
       const [t, h, w] = image_grid_thw;
@@ -82,15 +78,21 @@ class NativeEngine implements Engine {
   }
 
   async pruneImages(keep: readonly string[]): Promise<void> {
-    const dropped = await this.#call(() => this.#addon.pruneImages(this.#handle, keep));
+    const dropped = await this.#call(() => this.#addon.pruneImages(this.#handle, keep), meanings.images);
     for (const id of dropped) this.#grids.delete(id);
   }
 
   rollout(sampling: SamplingOptions, { signal }: Cancellable = {}): RolloutSession {
-    const opened = this.#call(() => this.#addon.rolloutOpen(this.#handle, JSON.stringify(sampling)), { signal });
+    const opened = this.#call(
+      () => this.#addon.rolloutOpen(this.#handle, JSON.stringify(sampling)),
+      meanings.sampling,
+      {
+        signal,
+      },
+    );
     const host = {
       addon: this.#addon,
-      call: <T>(run: (stop: StopSource | null) => Promise<T>) => this.#call(run, { signal }, "PROMPT_INVALID"),
+      call: <T>(run: (stop: StopSource | null) => Promise<T>) => this.#call(run, meanings.prompts, { signal }),
     };
     return new NativeRolloutSession(host, opened);
   }
@@ -118,6 +120,7 @@ class NativeEngine implements Engine {
     const columns = rolloutColumns(rollouts);
     const scores = await this.#call(
       (stop) => this.#addon.score(this.#handle, columns, which, options.temperature ?? 1, stop),
+      meanings.batch,
       options,
     );
     return scoresBatch(columns.offsets, scores);
@@ -128,8 +131,10 @@ class NativeEngine implements Engine {
     const policy_logprobs =
       scores.policy === undefined ? columns.rollout_logprobs : tokenFloats(scores.policy, "logprobs");
     const reference_logprobs = scores.reference === undefined ? null : tokenFloats(scores.reference, "logprobs");
-    const advantages = await this.#call(() =>
-      this.#addon.advantages(this.#handle, columns, { reward: rewards.reward, policy_logprobs, reference_logprobs }),
+    const advantages = await this.#call(
+      () =>
+        this.#addon.advantages(this.#handle, columns, { reward: rewards.reward, policy_logprobs, reference_logprobs }),
+      meanings.batch,
     );
     const perToken = (values: Float32Array) => listColumn(columns.offsets, float32Column(values));
     const breakdown = Object.entries(rewards.breakdown).map(([name, values]) => [name, float32Column(values)] as const);
@@ -149,27 +154,31 @@ class NativeEngine implements Engine {
     options: Cancellable & { readonly temperature?: number } = {},
   ): Promise<UpdateStats> {
     const columns = trajectoryColumns(trajectories);
-    return this.#call((stop) => this.#addon.update(this.#handle, columns, options.temperature ?? 1, stop), options);
+    return this.#call(
+      (stop) => this.#addon.update(this.#handle, columns, options.temperature ?? 1, stop),
+      meanings.batch,
+      options,
+    );
   }
 
   saveModel(folder: string): Promise<void> {
-    return this.#call(() => this.#addon.saveModel(this.#handle, folder));
+    return this.#call(() => this.#addon.saveModel(this.#handle, folder), meanings.model);
   }
 
   saveState(folder: string): Promise<void> {
-    return this.#call(() => this.#addon.saveState(this.#handle, folder));
+    return this.#call(() => this.#addon.saveState(this.#handle, folder), meanings.state);
   }
 
   loadState(folder: string): Promise<void> {
-    return this.#call(() => this.#addon.loadState(this.#handle, folder));
+    return this.#call(() => this.#addon.loadState(this.#handle, folder), meanings.state);
   }
 
   memory(): Promise<MemoryUse> {
-    return this.#call(() => this.#addon.memory(this.#handle));
+    return this.#call(() => this.#addon.memory(this.#handle), meanings.model);
   }
 
   async inspect(prompts: PromptBatch): Promise<readonly Activations[]> {
-    const rows = await this.#call(() => this.#addon.inspect(this.#handle, promptColumns(prompts)));
+    const rows = await this.#call(() => this.#addon.inspect(this.#handle, promptColumns(prompts)), meanings.prompts);
     return rows.map((row) => new Map(Object.entries(row)));
   }
 
@@ -178,7 +187,10 @@ class NativeEngine implements Engine {
     { temperature = 1 }: { readonly temperature?: number } = {},
   ): Promise<Activations> {
     const columns = trajectoryColumns(trajectories);
-    const gradients = await this.#call(() => this.#addon.inspectGradients(this.#handle, columns, temperature));
+    const gradients = await this.#call(
+      () => this.#addon.inspectGradients(this.#handle, columns, temperature),
+      meanings.batch,
+    );
     return new Map(Object.entries(gradients));
   }
 
@@ -194,8 +206,8 @@ class NativeEngine implements Engine {
   /** One native call: aborting `signal` stops it and rejects with the signal's reason. */
   async #call<T>(
     run: (stop: StopSource | null) => Promise<T>,
+    meaning: Meaning,
     { signal }: Cancellable = {},
-    code: UserErrorCode = "CHECKPOINT_INVALID",
   ): Promise<T> {
     signal?.throwIfAborted();
     const stop = signal === undefined ? null : this.#addon.createStopSource();
@@ -205,7 +217,7 @@ class NativeEngine implements Engine {
       return await run(stop);
     } catch (error) {
       if (isStopped(error)) signal?.throwIfAborted();
-      throw asUserError(error, code, CHECKPOINT_HINT);
+      throw asUserError(error, meaning);
     } finally {
       signal?.removeEventListener("abort", onAbort);
     }

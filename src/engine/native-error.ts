@@ -1,5 +1,33 @@
 import { UserError, type UserErrorCode } from "../errors.js";
 
+/** What a failed check of one verb means, and the way out. */
+export interface Meaning {
+  readonly code: UserErrorCode;
+  readonly hint: string;
+}
+
+/** By what the caller gave: a model folder, saved state, options, images, prompts, or a batch. */
+export const meanings = {
+  model: { code: "CHECKPOINT_INVALID", hint: "Correct the file named above, or give another model folder." },
+  state: { code: "CHECKPOINT_INVALID", hint: "Go on from another checkpoint of the same model." },
+  sampling: { code: "CONFIG_INVALID", hint: "Correct the sampling options named above." },
+  images: { code: "IMAGE_INVALID", hint: "Replace the image, or remove the sample from the dataset." },
+  prompts: { code: "PROMPT_INVALID", hint: "Make prompts by buildPrompts, which also gives the engine their images." },
+  batch: {
+    code: "BATCH_INVALID",
+    hint:
+      "Give whole batches as the engine's verbs returned them, to an engine opened with what this verb needs " +
+      "(with_reference, trainable parts).",
+  },
+} as const satisfies Record<string, Meaning>;
+
+const NOT_WRITABLE: Meaning = {
+  code: "FILE_NOT_WRITABLE",
+  hint: "Free space, correct the permissions, or choose another folder. A run keeps its earlier checkpoints: --resume.",
+};
+const CLOSED: Meaning = { code: "ENGINE_CLOSED", hint: "Use it before it is closed, or open it anew." };
+const UNSUPPORTED = "MODEL_UNSUPPORTED";
+
 function codeOf(error: unknown): unknown {
   return error instanceof Error && "code" in error ? error.code : undefined;
 }
@@ -8,23 +36,28 @@ function codeOf(error: unknown): unknown {
  * What a failed native call means to the user. Checks of the native side speak to the user and become a UserError;
  * anything else is a bug and keeps its stack.
  */
-export function asUserError(error: unknown, code: UserErrorCode, hint: string): unknown {
+export function asUserError(error: unknown, meaning: Meaning): unknown {
   if (!(error instanceof Error)) return error;
-  switch (codeOf(error)) {
-    case "CHECK": {
-      const unsupported = error.message.includes("model_type");
-      return new UserError(unsupported ? "MODEL_UNSUPPORTED" : code, error.message, hint, { cause: error });
-    }
-    case "MEMORY":
-      return new UserError(
-        "DEVICE_OUT_OF_MEMORY",
-        error.message,
-        "Lower tokens_per_microbatch or max_concurrent_completions, or use a machine with more memory.",
-        { cause: error },
-      );
-    default:
-      return error;
-  }
+  const code = codeOf(error);
+  if (code === "MEMORY" || (code === "CHECK" && isOutOfMemory(error.message)))
+    return new UserError(
+      "DEVICE_OUT_OF_MEMORY",
+      error.message,
+      "Lower tokens_per_microbatch or max_concurrent_completions, or use a machine with more memory.",
+      { cause: error },
+    );
+  if (code !== "CHECK") return error;
+  const { code: user_code, hint } = meaningOf(error.message, meaning);
+  return new UserError(user_code, error.message, hint, { cause: error });
 }
+
+function meaningOf(message: string, meaning: Meaning): Meaning {
+  if (/: cannot be written[:.]/.test(message)) return NOT_WRITABLE;
+  if (/^the (engine|rollout session) is closed/.test(message)) return CLOSED;
+  return message.includes("model_type") ? { ...meaning, code: UNSUPPORTED } : meaning;
+}
+
+/** libtorch's allocators report as a check, not as bad_alloc. */
+const isOutOfMemory = (message: string): boolean => /can't allocate memory|out of memory/i.test(message);
 
 export const isStopped = (error: unknown): boolean => codeOf(error) === "STOPPED";

@@ -12,6 +12,7 @@ const mendable: Readonly<Record<string, string>> = {
   EEXIST: "a file of that name is in the way",
   ENOTDIR: "a part of the path is a file, not a folder",
   EMFILE: "too many open files",
+  ENAMETOOLONG: "its name is too long",
 };
 
 /** Runs a piece of writing; a full disk or a missing permission becomes a UserError that names the path. */
@@ -23,9 +24,9 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
     const reason = mendable[code];
     if (reason === undefined) throw cause;
     throw new UserError(
-      "RUN_FOLDER_IN_USE",
+      "FILE_NOT_WRITABLE",
       `${(cause as NodeJS.ErrnoException).path ?? path} cannot be written: ${reason} (${code})`,
-      "Free space or choose another run_folder. Everything up to the last checkpoint is intact; go on with --resume.",
+      "Free space, correct the permissions, or choose another folder. A run keeps its earlier checkpoints: --resume.",
       { cause },
     );
   }
