@@ -10,9 +10,11 @@ import type { TrainEvent } from "../pipeline/events.js";
 import { openInference } from "../pipeline/inference.js";
 import { withPhase } from "../pipeline/loop.js";
 import { runSft, runTrain } from "../pipeline/run.js";
+import { writing } from "../reports/files.js";
 import { demoReport, type DemoResults } from "./demo-report.js";
 import { initFolder, package_folder, presetFolder } from "./init-model.js";
 import { untilInterrupted } from "./interrupt.js";
+import { numberCheck, whole } from "./numbers.js";
 import { jsonLine, type Presenter, presenter, resultLine } from "./present.js";
 import { timestamp } from "./run-training.js";
 
@@ -36,6 +38,9 @@ const default_test_items = 1000;
 
 /** Random weights, warm start, reinforcement learning; then the table that compares them on unseen photos. */
 export async function demo(args: DemoArguments): Promise<void> {
+  const check = numberCheck("demo", args);
+  for (const option of ["seed", "threads"] as const) check(option, ...whole(0));
+  for (const option of ["sft-steps", "rl-steps", "test-items"] as const) check(option, ...whole(1));
   const started = performance.now();
   const folder = args["run-folder"] ?? join("runs", `demo-${timestamp()}`);
   const random_model = join(folder, "random", "model");
@@ -68,7 +73,7 @@ export async function demo(args: DemoArguments): Promise<void> {
   const results: DemoResults = { random, sft, rl };
   const seconds = (performance.now() - started) / 1000;
   const report = demoReport(results, { folder, sft_model, rl_model, seconds });
-  await writeFile(join(folder, "report.txt"), `${report}\n`);
+  await writing(folder, () => writeFile(join(folder, "report.txt"), `${report}\n`));
   console.log(args.json ? jsonLine({ type: "demo", folder, seconds, results }) : `\n${report}`);
 }
 

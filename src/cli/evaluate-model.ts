@@ -10,6 +10,7 @@ import { openInference } from "../pipeline/inference.js";
 import { withPhase } from "../pipeline/loop.js";
 import { percent, table } from "./format.js";
 import { untilInterrupted } from "./interrupt.js";
+import { numberCheck, whole } from "./numbers.js";
 import { jsonLine, presenter } from "./present.js";
 
 export interface EvaluateArguments {
@@ -28,6 +29,10 @@ export interface EvaluateArguments {
 
 /** Accuracy of one model on one dataset, a row for each setting. */
 export async function evaluateModel(args: EvaluateArguments): Promise<void> {
+  const check = numberCheck("evaluate", args);
+  for (const option of ["seed", "threads"] as const) check(option, ...whole(0));
+  for (const option of ["max-items", "max-completion-tokens", "max-prompt-tokens"] as const) check(option, ...whole(1));
+  check("max-concurrent-completions", ...whole(1));
   const dataset_config = yamlOption(datasetSchema, "dataset", args.dataset);
   const settings = args.setting.map((text) => yamlOption(evaluationSettingSchema, "setting", text));
   using interrupt = untilInterrupted();

@@ -2,6 +2,7 @@ import { UserError } from "../errors.js";
 import { buildPrompts } from "../pipeline/data/prompts.js";
 import { openInference } from "../pipeline/inference.js";
 import { untilInterrupted } from "./interrupt.js";
+import { numberCheck, whole } from "./numbers.js";
 
 export interface GenerateArguments {
   readonly model: string;
@@ -20,24 +21,28 @@ export interface GenerateArguments {
 
 /** Samples one completion; its text is printed as it grows. */
 export async function generate(args: GenerateArguments): Promise<void> {
-  checkNumbers(args);
+  const check = numberCheck("generate", args);
+  check("temperature", "0 (greedy) or more", (value) => value >= 0);
+  check("top-p", "above 0 and at most 1", (value) => value > 0 && value <= 1);
+  for (const option of ["top-k", "seed", "threads"] as const) check(option, ...whole(0));
+  check("max-completion-tokens", ...whole(1));
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
   await using model = await openInference({ model_path: args.model, seed: args.seed, threads: args.threads });
-  const { engine, processor } = model;
-  const images = args.image.map((path) => ({ path }));
-  const sample = { id: "the question", question: args.question, answer: "", images };
-  const prompts = await buildPrompts(engine, processor, [{ prompt_id: 0, sample }], {
-    system_prompt: args["system-prompt"],
-    assistant_prefix: args["assistant-prefix"],
-    max_prompt_tokens: engine.model.max_position_embeddings,
-    signal,
-  });
-
-  const printer = textPrinter(args.json ? () => {} : (text) => process.stdout.write(text));
-  printer.show(args["assistant-prefix"]);
-  const start = performance.now();
   try {
+    const { engine, processor } = model;
+    const images = args.image.map((path) => ({ path }));
+    const sample = { id: "the question", question: args.question, answer: "", images };
+    const prompts = await buildPrompts(engine, processor, [{ prompt_id: 0, sample }], {
+      system_prompt: args["system-prompt"],
+      assistant_prefix: args["assistant-prefix"],
+      max_prompt_tokens: engine.model.max_position_embeddings,
+      signal,
+    });
+
+    const printer = textPrinter(args.json ? () => {} : (text) => process.stdout.write(text));
+    printer.show(args["assistant-prefix"]);
+    const start = performance.now();
     await using session = engine.rollout(
       {
         ...{ temperature: args.temperature, top_k: args["top-k"], top_p: args["top-p"], seed: args.seed, step: 0 },
@@ -59,21 +64,9 @@ export async function generate(args: GenerateArguments): Promise<void> {
     }
     await session.finish();
   } catch (cause) {
-    if (!signal.aborted) throw cause;
+    if (!signal.aborted || cause instanceof UserError) throw cause;
     throw new UserError("INTERRUPTED", "interrupted before the answer was complete", "Run it again.", { cause });
   }
-}
-
-function checkNumbers(args: GenerateArguments): void {
-  const wrong = (option: string, expected: string): never => {
-    throw new UserError("CONFIG_INVALID", `--${option} must be ${expected}`, "sightloop generate --help");
-  };
-  if (!(args.temperature >= 0)) wrong("temperature", "0 (greedy) or more");
-  if (!(args["top-p"] > 0 && args["top-p"] <= 1)) wrong("top-p", "above 0 and at most 1");
-  for (const option of ["top-k", "seed", "threads"] as const)
-    if (!Number.isSafeInteger(args[option]) || args[option] < 0) wrong(option, "a whole number from 0 on");
-  if (!Number.isSafeInteger(args["max-completion-tokens"]) || args["max-completion-tokens"] < 1)
-    wrong("max-completion-tokens", "a whole number from 1 on");
 }
 
 /** Writes what is new of a growing text; a character that is not complete yet (U+FFFD at the end) waits. */

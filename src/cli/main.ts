@@ -31,6 +31,8 @@ async function main(): Promise<void> {
   const parser = yargs(hideBin(process.argv))
     .scriptName("sightloop")
     .usage("$0 <command>\n\nTrains vision-language models with reinforcement learning.")
+    .example("$0 demo", "a small model learns from real photos, in minutes on a CPU")
+    .example("$0 train run.yaml --dry-run", "what a run would do; `sightloop train --help` has more")
     .strict()
     .recommendCommands()
     .demandCommand(1, "no command given")

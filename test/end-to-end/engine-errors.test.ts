@@ -1,0 +1,48 @@
+import { writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { generate } from "../../src/cli/generate.js";
+import { encodePng } from "../../src/datasets/fashion-grid/png.js";
+import type { UserError } from "../../src/errors.js";
+import { buildPrompts } from "../../src/pipeline/data/prompts.js";
+import { openTestEngine, sampling } from "../helpers/engine.js";
+import { workspace } from "./support.js";
+
+const place = workspace();
+const rejection = (work: Promise<unknown>): Promise<UserError> =>
+  work.then(
+    () => expect.fail("did not reject"),
+    (error: unknown) => error as UserError,
+  );
+
+test("each verb says what was wrong with what it was given", async () => {
+  const { engine, processor } = await openTestEngine(place.model, { with_reference: false, threads: 1 });
+  const sample = { id: "a", question: "total?", answer: "5", images: [] };
+  const prompts = await buildPrompts(engine, processor, [{ prompt_id: 0, sample }], { max_prompt_tokens: 100 });
+  const rollouts = await engine.generate(prompts, 2, sampling({ max_completion_tokens: 2 }));
+  expect((await rejection(engine.score(rollouts, "reference"))).code).toBe("BATCH_INVALID");
+  const options = sampling({ max_completion_tokens: Number.NaN });
+  expect((await rejection(engine.generate(prompts, 2, options))).code).toBe("CONFIG_INVALID");
+  for (const save of [engine.saveModel(place.path("none")), engine.saveState(place.path("none"))])
+    expect(await rejection(save)).toMatchObject({
+      code: "FILE_NOT_WRITABLE",
+      message: expect.stringContaining(place.path("none")) as string,
+    });
+  expect((await rejection(engine.loadState(place.path("none")))).code).toBe("CHECKPOINT_INVALID");
+  await engine.close();
+  expect((await rejection(engine.score(rollouts, "policy"))).code).toBe("ENGINE_CLOSED");
+});
+
+test("Ctrl-C before the first token is an interrupt, not a bug", async () => {
+  writeFileSync(place.path("image.png"), encodePng(new Uint8Array(56 * 56 * 3).fill(90), 56, 56));
+  const before = new Set(process.listeners("SIGINT"));
+  const generating = rejection(
+    generate({
+      ...{ model: place.model, image: [place.path("image.png")], question: "total?", "system-prompt": undefined },
+      ...{ "assistant-prefix": "", temperature: 0, "top-p": 1, "top-k": 0, "max-completion-tokens": 4 },
+      ...{ seed: 0, threads: 1, json: true },
+    }),
+  );
+  for (const listener of process.listeners("SIGINT")) if (!before.has(listener)) listener("SIGINT");
+  expect((await generating).code).toBe("INTERRUPTED");
+  expect(process.listeners("SIGINT")).toHaveLength(before.size);
+});
