@@ -22,6 +22,7 @@ export async function trainCommandLine(args: RunArguments): Promise<void> {
   if (args["dry-run"])
     await dryRun(args, loaded, {
       with_reference: needsReference(config.algorithm),
+      reference_path: config.reference.path,
       completions_per_prompt: config.completions_per_prompt,
       ...{ max_completion_tokens, max_concurrent_completions },
     });
@@ -36,6 +37,7 @@ export async function sftCommandLine(args: RunArguments): Promise<void> {
   if (args["dry-run"])
     await dryRun(args, loaded, {
       with_reference: false,
+      reference_path: null,
       completions_per_prompt: 1,
       ...{ max_completion_tokens, max_concurrent_completions },
     });
@@ -93,6 +95,7 @@ async function run(args: RunArguments, start: (signal: AbortSignal) => AsyncGene
 
 interface DryRunNeeds {
   readonly with_reference: boolean;
+  readonly reference_path: string | null;
   readonly completions_per_prompt: number;
   readonly max_completion_tokens: number;
   readonly max_concurrent_completions: number;

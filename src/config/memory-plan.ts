@@ -24,6 +24,8 @@ export interface MemoryQuestion {
     readonly train_language_model: boolean;
   };
   readonly with_reference: boolean;
+  /** null: a frozen copy of the policy, which shares what is not trained. */
+  readonly reference_path: string | null;
   readonly max_prompt_tokens: number;
   readonly max_completion_tokens: number;
   readonly completions_per_prompt: number;
@@ -53,6 +55,7 @@ export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> 
     (model.train_vision_tower ? counts.vision_tower : 0) +
     (model.train_connector ? counts.connector : 0) +
     (model.train_language_model ? counts.language_model : 0);
+  const reference = !question.with_reference ? 0 : question.reference_path === null ? trainable : total;
 
   const head = sizes.head_dim ?? sizes.hidden_size / sizes.num_attention_heads;
   const kv_bytes_per_token = 2 * sizes.num_hidden_layers * sizes.num_key_value_heads * head * float32_bytes;
@@ -71,8 +74,10 @@ export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> 
       { name: "moments", bytes: 2 * trainable * float32_bytes, how: `${trainable} trainable parameters x 2 x 4 B` },
       {
         name: "reference",
-        bytes: question.with_reference ? total * float32_bytes : 0,
-        how: question.with_reference ? `${total} parameters x 4 B` : "no KL coefficient above 0",
+        bytes: reference * float32_bytes,
+        how: question.with_reference
+          ? `${reference} parameters x 4 B${reference < total ? "; the others are shared with the policy" : ""}`
+          : "no KL coefficient above 0",
       },
       {
         name: "kv cache",
