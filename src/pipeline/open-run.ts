@@ -68,9 +68,17 @@ export async function openRun(config: TrainConfig | SftConfig, needs: Needs, opt
     const stream = new PromptStream(source, { seed: config.seed, cursor });
     return assembleRun({ config, needs, options, processor, arithmetic, num_items, splits, record, engine, stream });
   } catch (error) {
-    await opened?.close();
-    await record[Symbol.asyncDispose]();
+    await closeBoth(opened, record);
     throw error;
+  }
+}
+
+/** The folder's lock is given back whatever happens to the engine. */
+async function closeBoth(engine: Engine | undefined, record: RunRecord): Promise<void> {
+  try {
+    await engine?.close();
+  } finally {
+    await record[Symbol.asyncDispose]();
   }
 }
 
@@ -123,8 +131,7 @@ function assembleRun(parts: Parts): OpenRun {
       try {
         await stream[Symbol.asyncDispose]();
       } finally {
-        await engine.close();
-        await record[Symbol.asyncDispose]();
+        await closeBoth(engine, record);
       }
     },
   };

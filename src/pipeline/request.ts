@@ -43,7 +43,8 @@ export interface Training extends AsyncIterable<TrainEvent>, AsyncDisposable {
  * @throws UserError CONFIG_INVALID at once; other failures come while iterating
  */
 export function train(request: TrainRequest): Training {
-  const { model, dataset, datasets, rewards, signal, resume = false, ...rest } = request;
+  const { model, dataset, datasets, signal, resume = false, rewards: _, ...rest } = request;
+  const rewards = Array.isArray(request.rewards) ? (request.rewards as TrainRequest["rewards"]) : [];
   const samples = isSource(dataset) ? asSource(dataset) : undefined;
   const config = parse({
     ...rest,
@@ -88,7 +89,9 @@ function rewardInput(reward: TrainRequest["rewards"][number], index: number): un
 }
 
 const isSource = (dataset: TrainRequest["dataset"]): dataset is SampleSource =>
-  Symbol.iterator in dataset || Symbol.asyncIterator in dataset || "get" in dataset;
+  typeof dataset === "object" &&
+  dataset !== null &&
+  (Symbol.iterator in dataset || Symbol.asyncIterator in dataset || "get" in dataset);
 
 /** A list can be asked for any row, so it is shuffled like a dataset. */
 function asSource(source: SampleSource): SampleSource {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { UserError } from "../errors.js";
 import { type RewardConfig, rewardFunction } from "./registry.js";
 import type { RewardInput } from "./reward.js";
@@ -46,6 +47,8 @@ export function createGrader(specs: readonly RewardSpec[], options: { readonly t
     grade: async (input, signal) => {
       signal?.throwIfAborted();
       const controller = new AbortController();
+      // Every completion still being graded listens to the run's signal: Node's warning at 11 would be a false alarm.
+      if (signal !== undefined) setMaxListeners(0, signal);
       const cancel = (): void => controller.abort(signal?.reason);
       signal?.addEventListener("abort", cancel, { once: true });
       const stopped = new Promise<never>((_, reject) => {

@@ -49,6 +49,7 @@ export class PromptStream implements AsyncDisposable {
     while (samples.length < count) {
       const sample = await this.#draw(this.#drawn);
       if (sample === undefined) break;
+      checkSample(sample, this.#drawn);
       samples.push({ prompt_id: this.#drawn++, sample });
     }
     return samples;
@@ -73,7 +74,10 @@ function shuffled(source: IndexedSamples, seed: number): (position: number) => P
     const wanted = Math.floor(position / length);
     if (wanted !== epoch) order = permutation(length, seed, wanted);
     epoch = wanted;
-    return await source.get(order[position % length]!);
+    const index = order[position % length]!;
+    const sample = (await source.get(index)) as Sample | undefined;
+    if (sample === undefined) throw badSample(`get(${index}) of a dataset of ${length} samples returned nothing`);
+    return sample;
   };
 }
 
@@ -97,3 +101,29 @@ function inOrder(
   };
   return [draw, close];
 }
+
+const badSample = (message: string): UserError =>
+  new UserError(
+    "DATASET_INVALID",
+    message,
+    "A sample is { id, question, answer, images } with text, and images a list of { path } or { bytes }; [] for none.",
+  );
+
+/** A program's samples come from JavaScript as well, where no type has been checked. */
+function checkSample(sample: unknown, position: number): void {
+  const which = `sample ${position} of the run (from 0)`;
+  if (typeof sample !== "object" || sample === null) throw badSample(`${which} is ${String(sample)}, not an object`);
+  const fields = sample as Readonly<Record<string, unknown>>;
+  const id = typeof fields["id"] === "string" ? `, id ${JSON.stringify(fields["id"])},` : "";
+  for (const key of ["id", "question", "answer"])
+    if (typeof fields[key] !== "string") throw badSample(`${which}${id} has no ${key} that is text`);
+  const { images } = fields;
+  if (!Array.isArray(images)) throw badSample(`${which}${id} has no list of images`);
+  if (!images.every(isImageSource))
+    throw badSample(`${which}${id} has an image that is neither { path } nor { bytes }`);
+}
+
+const isImageSource = (source: unknown): boolean =>
+  typeof source === "object" &&
+  source !== null &&
+  (("path" in source && typeof source.path === "string") || ("bytes" in source && source.bytes instanceof Uint8Array));

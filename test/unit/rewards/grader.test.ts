@@ -123,3 +123,21 @@ describe("cancelling", () => {
     expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length).toBeLessThan(10);
   });
 });
+
+test("many completions graded at once warn of no leak", async () => {
+  const warnings: Error[] = [];
+  const listen = (warning: Error) => void warnings.push(warning);
+  process.on("warning", listen);
+  const { signal } = new AbortController();
+  const { grade } = grader([
+    async function slow() {
+      await sleep(5);
+      return 1;
+    },
+  ]);
+  await Promise.all(Array.from({ length: 40 }, () => grade(input, signal)));
+  await sleep(5); // warnings come on the next turn
+  process.off("warning", listen);
+  expect(warnings).toEqual([]);
+  expect(getEventListeners(signal, "abort")).toEqual([]);
+});

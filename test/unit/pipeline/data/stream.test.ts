@@ -108,3 +108,18 @@ test("disposing closes the iterator, once and only before its end", async () => 
   expect(closed).toBe(1);
   expect(await stream.next(1)).toEqual([]);
 });
+
+test.each<[unknown, string]>([
+  [undefined, "returned nothing"],
+  ["total?", "sample 0 of the run (from 0) is total?, not an object"],
+  [{ ...sample(0), id: 7 }, "has no id that is text"],
+  [{ ...sample(0), answer: 5 }, 'id "s0", has no answer that is text'],
+  [{ id: "a", question: "q", answer: "1" }, "has no list of images"],
+  [{ ...sample(0), images: ["a.png"] }, "neither { path } nor { bytes }"],
+])("a program's sample %j is refused by name", async (wrong, message) => {
+  const stream = new PromptStream({ length: 1, get: () => wrong as Sample }, { seed: 0 });
+  await expect(stream.next(1)).rejects.toMatchObject({
+    code: "DATASET_INVALID",
+    message: expect.stringContaining(message) as string,
+  });
+});
