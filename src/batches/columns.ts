@@ -99,7 +99,7 @@ export function listValues<T extends Int32Array | Float32Array | Uint8Array>(
   name: string,
 ): { readonly offsets: Int32Array; readonly values: T } {
   const data = columnData(batch, name);
-  const offsets = data.valueOffsets.subarray(0, data.length + 1) as Int32Array;
+  const offsets = (data.valueOffsets as Int32Array).subarray(0, data.length + 1);
   return { offsets, values: data.children[0]!.values as T };
 }
 

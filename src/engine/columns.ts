@@ -37,9 +37,10 @@ function flatList<T extends Int32Array | Float32Array>(
 function packedBits(batch: RecordBatch, name: string): Uint8Array {
   const data = columnData(batch, name);
   const child = data.children[0]!;
-  const begin = data.valueOffsets[0] as number;
+  const offsets = data.valueOffsets as Int32Array;
+  const begin = offsets[0]!;
   if (begin === 0 && child.offset === 0) return child.values as Uint8Array;
-  const end = data.valueOffsets[data.length] as number;
+  const end = offsets[data.length]!;
   const bits = new Uint8Array(Math.ceil((end - begin) / 8));
   const source = child.values as Uint8Array;
   for (let i = begin; i < end; i++) {
