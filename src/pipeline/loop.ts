@@ -53,6 +53,11 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
   let saved = record.resumed && { step: record.resumed.cursor.step, path: record.resumed.folder };
   const { num_parameters, num_trainable_parameters } = loop;
   yield { type: "started", step: at.step, steps, num_parameters, num_trainable_parameters, run_folder: record.folder };
+  if (at.step > steps)
+    yield {
+      type: "note",
+      message: `the run already has ${at.step} steps, more than the ${steps} asked for: none is run`,
+    };
   try {
     for (;;) {
       if (!at.evaluated) {

@@ -13,7 +13,7 @@ import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
 import type { Loop } from "./loop.js";
 import { checkModelFolder } from "./model-folder.js";
-import { saveCheckpoint } from "./save.js";
+import { type ProcessorFiles, readProcessorFiles, saveCheckpoint } from "./save.js";
 
 export interface RunOptions {
   /** Go on from the run folder's latest checkpoint. */
@@ -54,6 +54,7 @@ export async function openRun(config: TrainConfig | SftConfig, needs: Needs, opt
   const { base_folder } = options;
   for (const path of [config.model.path, needs.reference_path]) if (path !== null) await checkModelFolder(path);
   const processor = await loadProcessor(config.model.path);
+  const files = await readProcessorFiles(processor, config.model.path);
   const source = options.samples ?? (await openTrainingSet(config.datasets.train, base_folder));
   const num_items = isIndexed(source) ? source.length : undefined;
   const arithmetic = batchArithmetic(config, num_items);
@@ -66,7 +67,8 @@ export async function openRun(config: TrainConfig | SftConfig, needs: Needs, opt
     if (record.resumed !== undefined) await engine.loadState(join(record.resumed.folder, "state"));
     const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
     const stream = new PromptStream(source, { seed: config.seed, cursor });
-    return assembleRun({ config, needs, options, processor, arithmetic, num_items, splits, record, engine, stream });
+    const made = { processor, files, arithmetic, num_items, splits, record, engine, stream };
+    return assembleRun({ config, needs, options, ...made });
   } catch (error) {
     await closeBoth(opened, record);
     throw error;
@@ -87,6 +89,7 @@ interface Parts {
   readonly needs: Needs;
   readonly options: RunOptions;
   readonly processor: Processor;
+  readonly files: ProcessorFiles;
   readonly arithmetic: BatchArithmetic;
   readonly num_items: number | undefined;
   readonly splits: Readonly<Record<string, IndexedSamples>>;
@@ -96,7 +99,7 @@ interface Parts {
 }
 
 function assembleRun(parts: Parts): OpenRun {
-  const { config, needs, options, processor, arithmetic, num_items, splits, record, engine, stream } = parts;
+  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, engine, stream } = parts;
   const { max_completion_tokens, max_concurrent_completions, kv_block_size } = needs;
   const known_images = new Map<string, string>();
   const prompting = {
@@ -124,7 +127,7 @@ function assembleRun(parts: Parts): OpenRun {
         ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
       }),
       dataCursor: () => stream.cursor,
-      save: (folder) => saveCheckpoint(engine, processor, config.model.path, folder),
+      save: (folder) => saveCheckpoint(engine, files, folder),
       command: options.command,
     },
     [Symbol.asyncDispose]: async () => {

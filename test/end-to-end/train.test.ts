@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tableFromIPC } from "apache-arrow";
 import polars from "nodejs-polars";
 import { describe, expect, test } from "vitest";
@@ -44,7 +44,7 @@ describe("training", () => {
     const expected = tableFromIPC(readFileSync(file));
     expect(frame.columns).toEqual(expected.schema.fields.map(({ name }) => name));
     expect(frame.height).toBe(12);
-    const column = (name: string): unknown[] => frame.getColumn(name).toArray() as unknown[];
+    const column = (name: string): unknown[] => frame.getColumn(name).toArray();
     const lists = (name: string): number[][] => column(name).map((row) => [...(row as Iterable<number>)]);
 
     const ours = (name: string): number[][] => [...expected.getChild(name)!].map((row: Iterable<number>) => [...row]);
@@ -92,6 +92,18 @@ describe("training", () => {
     expect(second.error).toBeUndefined();
     expect(results(folder)).toEqual(results(place.path("whole")));
     expect(await reproducibleMetrics(folder)).toEqual(await reproducibleMetrics(place.path("whole")));
+  });
+
+  test("a model folder that goes away while training does not lose the checkpoint", async () => {
+    const model = place.path("moved-model");
+    cpSync(place.model, model, { recursive: true });
+    const { error } = await trainHere(smallConfig(model, place.path("moved"), { steps: 1, evaluate: {} }), {
+      onEvent: (event) => (event.type === "started" ? rmSync(model, { recursive: true }) : undefined),
+    });
+    expect(error).toBeUndefined();
+    expect(readdirSync(place.path("moved", "checkpoints", "step-000001", "model"))).toEqual(
+      expect.arrayContaining(["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"]),
+    );
   });
 
   test("sampler and trainer agree in the first step", async () => {
@@ -149,6 +161,15 @@ describe("the public train()", () => {
       "must divide the 8 completions of one step",
     );
     expect(() => train({ ...request(), stepss: 3 } as never)).toThrow('unknown key; did you mean "steps"?');
+    for (const wrong of [
+      { dataset: "a.jsonl" },
+      { dataset: undefined },
+      { rewards: undefined },
+      { rewards: "accuracy" },
+    ])
+      expect(() => train({ ...request(), ...wrong } as never)).toThrow(
+        expect.objectContaining({ code: "CONFIG_INVALID" }),
+      );
   });
 
   test("left early, closes what it opened and can be started again", async () => {

@@ -126,6 +126,20 @@ const reproducible = async (folder: string) =>
   );
 
 describe.each(["train", "sft"] as const)("%s", (kind) => {
+  test("lets go of images after every step, so that a long run does not grow", async () => {
+    const { double } = await run({ kind, steps: 5 });
+    expect(double.num_prunes).toBe(5);
+  });
+
+  test("resumed with fewer steps than it has: says so, keeps its model and learns nothing", async () => {
+    const folder = join(root, "short");
+    await run({ kind, folder });
+    const { seen, double } = await run({ kind, folder, steps: 2, resume: true });
+    expect(outline(seen)).toEqual(["started 4", "note", "done 4"]);
+    expect(seen.at(-1)).toMatchObject({ model_path: join(folder, "checkpoints", "step-000004", "model") });
+    expect(double.calls.filter((call) => call.startsWith("update"))).toEqual([]);
+  });
+
   test("evaluates, steps and saves in order", async () => {
     const { seen, error } = await run({ kind, folder: join(root, "a") });
     expect(error).toBeUndefined();

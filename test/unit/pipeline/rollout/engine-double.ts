@@ -43,6 +43,7 @@ const hash = (...words: number[]): number =>
 export class EngineDouble {
   weight = 1;
   optimizer_step = 0;
+  num_prunes = 0;
   readonly calls: string[] = [];
   readonly options: DoubleOptions;
   readonly grids = new Map<string, ImageGrid>();
@@ -69,7 +70,9 @@ export class EngineDouble {
     return this.grids.get(id);
   }
 
-  async pruneImages(): Promise<void> {}
+  async pruneImages(): Promise<void> {
+    this.num_prunes += 1;
+  }
 
   rollout(
     sampling: { seed: number; step: number; max_completion_tokens: number },

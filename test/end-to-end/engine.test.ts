@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { generate } from "../../src/cli/generate.js";
+import { stringLists } from "../../src/batches/columns.js";
 import { encodePng } from "../../src/datasets/fashion-grid/png.js";
 import type { UserError } from "../../src/errors.js";
 import { buildPrompts } from "../../src/pipeline/data/prompts.js";
@@ -30,6 +31,28 @@ test("each verb says what was wrong with what it was given", async () => {
   expect((await rejection(engine.loadState(place.path("none")))).code).toBe("CHECKPOINT_INVALID");
   await engine.close();
   expect((await rejection(engine.score(rollouts, "policy"))).code).toBe("ENGINE_CLOSED");
+});
+
+test("the image cache stays within its bytes, step after step", async () => {
+  const image_cache_bytes = 50_000; // 5 grids of 56 x 56 pixels, without their features
+  const { engine, processor } = await openTestEngine(place.model, { image_cache_bytes, threads: 1 });
+  await using _ = engine;
+  const ids: string[] = [];
+  for (let step = 0; step < 4; step++) {
+    const samples = Array.from({ length: 8 }, (_, i) => {
+      const bytes = encodePng(new Uint8Array(56 * 56 * 3).fill(8 * step + i), 56, 56);
+      return { prompt_id: i, sample: { id: `${i}`, question: "total?", answer: "5", images: [{ bytes }] } };
+    });
+    const prompts = await buildPrompts(engine, processor, samples, { max_prompt_tokens: 100 });
+    await engine.generate(prompts, 1, sampling({ max_completion_tokens: 1 }));
+    ids.push(...stringLists(prompts, "image_ids").flat());
+    await engine.pruneImages([]);
+    expect((await engine.memory()).image_cache_bytes).toBeLessThanOrEqual(image_cache_bytes);
+  }
+  const held = ids.filter((id) => engine.imageGrid(id) !== undefined);
+  expect(new Set(ids).size).toBe(32);
+  expect(held.length).toBeLessThan(8);
+  expect(held).toEqual(ids.slice(ids.length - held.length)); // the latest ones
 });
 
 test("Ctrl-C before the first token is an interrupt, not a bug", async () => {
