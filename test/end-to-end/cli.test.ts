@@ -18,6 +18,7 @@ describe("help", () => {
     const { code, stdout } = await sightloop(["--help"]);
     expect(code).toBe(0);
     for (const verb of verbs) expect(stdout).toContain(`sightloop ${verb}`);
+    expect(stdout).toContain("Examples:");
     expect(performance.now() - started).toBeLessThan(3000); // 0.3 s on a quiet machine
   });
 
