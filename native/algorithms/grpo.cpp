@@ -26,7 +26,8 @@ class Grpo final : public Algorithm {
       while (end < inputs.rewards.size() && inputs.prompt_ids[end] == inputs.prompt_ids[begin]) ++end;
       const auto count = static_cast<double>(end - begin);
       double mean = 0, variance = 0;
-      for (size_t row = begin; row < end; ++row) mean += inputs.rewards[row] / count;
+      for (size_t row = begin; row < end; ++row) mean += inputs.rewards[row];
+      mean /= count;  // exact for equal rewards: their advantages are exactly 0
       for (size_t row = begin; row < end; ++row) variance += std::pow(inputs.rewards[row] - mean, 2) / count;
       const double scale = scale_by_std_ ? 1 / (std::sqrt(variance) + kEpsilon) : 1;
       for (size_t row = begin; row < end; ++row)

@@ -22,7 +22,7 @@ struct EngineHandle {
 // What JavaScript holds as `session`. Destroyed on the engine thread or after it.
 struct SessionHandle {
   std::shared_ptr<EngineHandle> owner;
-  std::unique_ptr<rollout::Session> session;  // null once closed
+  std::shared_ptr<rollout::Session> session;  // null once closed
 
   rollout::Session& open();
 };

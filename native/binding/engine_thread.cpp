@@ -2,6 +2,11 @@
 
 #include <c10/util/Exception.h>
 
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
 #include <new>
 #include <utility>
 
@@ -53,8 +58,36 @@ struct EngineThread::Call {
   }
 };
 
+namespace {
+
+// Jobs running in this process. process.exit() ends in libc's exit(), which destroys libtorch's statics while an engine
+// thread may still use them. The handler below is registered after libtorch's own, so it runs first, and leaves at once
+// when a job is running. Process-wide because exit handlers are.
+std::atomic<int> running_jobs{0};
+
+void leave_if_busy(int status, void* /*unused*/) {
+  if (running_jobs.load() > 0) _exit(status);
+}
+
+struct RunningJob {
+  RunningJob() { running_jobs.fetch_add(1); }
+  ~RunningJob() { running_jobs.fetch_sub(1); }
+  RunningJob(const RunningJob&) = delete;
+  RunningJob& operator=(const RunningJob&) = delete;
+};
+
+void register_exit_handler() {
+#ifdef __GLIBC__
+  static std::once_flag once;
+  std::call_once(once, [] { on_exit(leave_if_busy, nullptr); });
+#endif
+}
+
+}  // namespace
+
 EngineThread::EngineThread(Napi::Env env)
     : env_(env), callback_(Callback::New(env, "sightloop-engine", /*maxQueueSize=*/0, /*initialThreadCount=*/1)) {
+  register_exit_handler();
   callback_.Unref(env);
   thread_ = std::thread([this] { work(); });
   napi_add_env_cleanup_hook(env_, end_with_environment, this);
@@ -115,7 +148,10 @@ void EngineThread::work() {
       call = std::move(queue_.front());
       queue_.pop_front();
     }
-    call->execute(ending_.get_token());
+    {
+      const RunningJob running;
+      call->execute(ending_.get_token());
+    }
     auto* settled = call.release();
     // Refused once the environment is going down. A call is only ever destroyed on the JavaScript thread.
     if (callback_.BlockingCall(settled) != napi_ok) unsettled_.emplace_back(settled);

@@ -34,7 +34,9 @@ Napi::Value rollout_add(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto session = session_argument(info, 0);
     const auto columns = object_argument(info, 1, "prompts");
-    const auto count = static_cast<int64_t>(number_argument(info, 2, "completions_per_prompt"));
+    const auto wanted = number_argument(info, 2, "completions_per_prompt");
+    TORCH_CHECK(wanted >= 1 && wanted <= 1e6, "completions_per_prompt must be from 1 to 1,000,000, got ", wanted);
+    const auto count = static_cast<int64_t>(wanted);
     return session->owner->thread.run(info.Env(),
                                       [session, batch = read_prompts(columns), count](const std::stop_token&) {
                                         session->owner->open();

@@ -48,10 +48,12 @@ class Map {
 
 // Bytes of a tensor, or nothing if a size is negative or the product overflows.
 std::optional<uint64_t> byte_size(const std::vector<int64_t>& shape, size_t element) {
-  uint64_t bytes = element;
+  uint64_t bytes = element, strides = element;  // strides: as if no size were 0
   for (const auto size : shape) {
     if (size < 0) return std::nullopt;
-    if (size != 0 && bytes > std::numeric_limits<int64_t>::max() / static_cast<uint64_t>(size)) return std::nullopt;
+    const auto factor = std::max<uint64_t>(1, static_cast<uint64_t>(size));
+    if (strides > std::numeric_limits<int64_t>::max() / factor) return std::nullopt;
+    strides *= factor;
     bytes *= static_cast<uint64_t>(size);
   }
   return bytes;

@@ -41,6 +41,11 @@ Engine::Engine(EngineOptions options)
               ": config.json merges ", policy_->spec().spatial_merge_size,
               " patches a side, the image processor's merge_size is ", options_.image_processor.merge_size,
               ". The files belong to different checkpoints.");
+  const auto& settings = options_.image_processor;
+  const auto patch = 3 * settings.temporal_patch_size * settings.patch_size * settings.patch_size;
+  TORCH_CHECK(policy_->spec().patch_elements == patch, options_.model_path, ": config.json expects patches of ",
+              policy_->spec().patch_elements, " values, the image processor makes ", patch,
+              ". The files belong to different checkpoints.");
   mark_trainable(*policy_, options_);
   if (options_.with_reference) {
     reference_ = options_.reference_path.empty() ? models::frozen_copy(*policy_, config_)
@@ -62,6 +67,13 @@ data::GridThw Engine::add_image(const std::string& id, const uint8_t* rgb, int64
   return images_.add(id, rgb, height, width);
 }
 
+void Engine::check_tokens(const at::Tensor& token_ids) const {
+  const auto vocabulary = policy_->spec().vocab_size;
+  for (const auto token : batches::values<int32_t>(token_ids))
+    TORCH_CHECK(token >= 0 && token < vocabulary, "token id ", token, " is outside the model's vocabulary of ",
+                vocabulary, ". The tokenizer does not belong to the checkpoint.");
+}
+
 batches::PositionsOf Engine::positions_of() const {
   return [this](std::span<const int32_t> tokens, const std::vector<std::string>& image_ids) -> core::PromptPositions {
     std::vector<data::GridThw> grids;
@@ -81,16 +93,25 @@ std::function<at::Tensor(const std::vector<std::string>&)> Engine::features_of(c
   return [this, &model, cached](const std::vector<std::string>& ids) { return images_.features(model, ids, cached); };
 }
 
-std::unique_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions options) {
+std::shared_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions options) {
   const auto& spec = policy_->spec();
   options.sample.banned = {spec.image_token_id, spec.video_token_id};
-  return std::make_unique<rollout::Session>(*policy_, std::move(options), positions_of(), features_of(*policy_),
-                                            static_cast<int32_t>(optimizer_->steps()));
+  const auto check_weights = [this, opened_at = weights_version_] {
+    TORCH_CHECK(
+        weights_version_ == opened_at,
+        "the weights changed since this rollout session was opened: finish or close it before update or loadState");
+  };
+  std::erase_if(sessions_, [](const auto& session) { return session.expired(); });
+  auto session = std::make_shared<rollout::Session>(*policy_, std::move(options), positions_of(), features_of(*policy_),
+                                                    check_weights, static_cast<int32_t>(optimizer_->steps()));
+  sessions_.push_back(session);
+  return session;
 }
 
 trajectory::Scores Engine::score(const batches::RolloutBatch& batch, Which which, double temperature,
                                  const std::stop_token& stop) {
   TORCH_CHECK(which == Which::policy || reference_, "score: this engine was opened without a reference");
+  check_tokens(batch.token_ids);
   const auto& model = which == Which::policy ? *policy_ : *reference_;
   return trajectory::score(model, batch, positions_of(), features_of(model), temperature,
                            options_.tokens_per_microbatch, stop);
@@ -134,12 +155,15 @@ update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double
               "update: nothing is trainable. Switch on train_language_model, train_connector or train_vision_tower.");
   TORCH_CHECK(!options_.algorithm->needs_reference() || batch.reference_logprobs.defined(),
               "update: the algorithm's KL term needs reference log-probs; score the rollouts with \"reference\" first");
+  check_tokens(batch.rollouts.token_ids);
   auto learning = learner();
+  ++weights_version_;
   return update::update(learning, batch, update_options(temperature), stop);
 }
 
 std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::PromptBatch& prompts) {
   const at::NoGradGuard no_grad;
+  check_tokens(prompts.token_ids);
   std::vector<std::map<std::string, at::Tensor>> results;
   const auto offsets = batches::values<int32_t>(prompts.offsets);
   const auto tokens = batches::values<int32_t>(prompts.token_ids);

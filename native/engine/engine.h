@@ -39,8 +39,8 @@ class Engine {
   data::GridThw add_image(const std::string& id, const uint8_t* rgb, int64_t height, int64_t width);
   std::vector<std::string> prune_images(const std::set<std::string>& keep) { return images_.prune(keep); }
 
-  // The session reads this engine's weights: close it before the next update.
-  std::unique_ptr<rollout::Session> open_rollout(rollout::SamplingOptions options);
+  // The session reads this engine's weights: it refuses to go on once they have changed.
+  std::shared_ptr<rollout::Session> open_rollout(rollout::SamplingOptions options);
   trajectory::Scores score(const batches::RolloutBatch& batch, Which which, double temperature,
                            const std::stop_token& stop);
   //   returns [L] float32
@@ -62,6 +62,7 @@ class Engine {
   update::Learner learner();
   update::UpdateOptions update_options(double temperature) const;
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
+  void check_tokens(const at::Tensor& token_ids) const;
   batches::PositionsOf positions_of() const;
   std::function<at::Tensor(const std::vector<std::string>&)> features_of(const models::Model& model);
 
@@ -72,6 +73,8 @@ class Engine {
   std::unique_ptr<update::Optimizer> optimizer_;
   std::unique_ptr<collectives::ProcessGroup> ranks_;
   ImageStore images_;
+  std::vector<std::weak_ptr<rollout::Session>> sessions_;  // whose caches count as memory in use
+  int64_t weights_version_ = 0;
 };
 
 // Fills a folder that holds config.json with random weights; returns the number of parameters.

@@ -1,5 +1,7 @@
 #include "engine/options.h"
 
+#include <c10/util/Exception.h>
+
 namespace sightloop::engine {
 namespace {
 
@@ -8,6 +10,8 @@ double number_or(const nlohmann::json& json, const char* key, double absent) {
   const auto& value = json.at(key);
   return value.is_null() ? absent : value.get<double>();
 }
+
+void check_positive(const char* name, int64_t value) { TORCH_CHECK(value > 0, name, " must be positive, got ", value); }
 
 }  // namespace
 
@@ -47,6 +51,9 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   options.completions_per_update = json.at("completions_per_update");
   options.tokens_per_microbatch = json.at("tokens_per_microbatch");
   options.update_epochs = json.at("update_epochs");
+  check_positive("completions_per_update", options.completions_per_update);
+  check_positive("tokens_per_microbatch", options.tokens_per_microbatch);
+  check_positive("update_epochs", options.update_epochs);
   options.seed = json.at("seed");
   options.threads = json.at("threads");
   options.image_cache_bytes = json.at("image_cache_bytes");
@@ -54,17 +61,25 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
 }
 
 rollout::SamplingOptions parse_sampling_options(const nlohmann::json& json) {
-  return {.sample = {.temperature = json.at("temperature"),
-                     .top_k = json.at("top_k"),
-                     .top_p = json.at("top_p"),
-                     .banned = {}},
-          .max_completion_tokens = json.at("max_completion_tokens"),
-          .stop_token_ids = json.at("stop_token_ids"),
-          .seed = json.at("seed"),
-          .step = json.at("step"),
-          .max_concurrent_completions = json.at("max_concurrent_completions"),
-          .kv_block_size = json.at("kv_block_size"),
-          .stream = json.at("stream")};
+  const rollout::SamplingOptions options{.sample = {.temperature = json.at("temperature"),
+                                                    .top_k = json.at("top_k"),
+                                                    .top_p = json.at("top_p"),
+                                                    .banned = {}},
+                                         .max_completion_tokens = json.at("max_completion_tokens"),
+                                         .stop_token_ids = json.at("stop_token_ids"),
+                                         .seed = json.at("seed"),
+                                         .step = json.at("step"),
+                                         .max_concurrent_completions = json.at("max_concurrent_completions"),
+                                         .kv_block_size = json.at("kv_block_size"),
+                                         .stream = json.at("stream")};
+  TORCH_CHECK(options.sample.temperature >= 0, "temperature must be 0 or more, got ", options.sample.temperature);
+  TORCH_CHECK(options.sample.top_k >= 0, "top_k must be 0 or more, got ", options.sample.top_k);
+  TORCH_CHECK(options.sample.top_p > 0 && options.sample.top_p <= 1, "top_p must be in (0, 1], got ",
+              options.sample.top_p);
+  check_positive("max_completion_tokens", options.max_completion_tokens);
+  check_positive("max_concurrent_completions", options.max_concurrent_completions);
+  check_positive("kv_block_size", options.kv_block_size);
+  return options;
 }
 
 }  // namespace sightloop::engine

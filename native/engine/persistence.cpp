@@ -45,7 +45,6 @@ void Engine::save_state(const std::string& folder) const {
   checkpoint::write_safetensors(weights_file(folder), models::named_tensors(*policy_), kMetadata);
   auto metadata = kMetadata;
   metadata["steps"] = std::to_string(optimizer_->steps());
-  metadata["updates"] = std::to_string(optimizer_->updates());
   checkpoint::write_safetensors(moments_file(folder), optimizer_->state(), metadata);
 }
 
@@ -53,25 +52,26 @@ void Engine::load_state(const std::string& folder) {
   const at::NoGradGuard no_grad;
   models::fill(*policy_, checkpoint::SafetensorsFile(weights_file(folder)).tensors(), weights_file(folder).string());
   const checkpoint::SafetensorsFile moments(moments_file(folder));
-  const auto counter = [&](const char* name) {
-    const auto found = moments.metadata().find(name);
-    TORCH_CHECK(found != moments.metadata().end(), moments_file(folder).string(), ": lacks the counter \"", name,
-                "\". Resume from another checkpoint.");
-    return std::stoll(found->second);
-  };
-  optimizer_->restore(moments.tensors(), counter("steps"), counter("updates"));
+  const auto steps = moments.metadata().find("steps");
+  TORCH_CHECK(steps != moments.metadata().end(), moments_file(folder).string(),
+              ": lacks the counter \"steps\". Resume from another checkpoint.");
+  optimizer_->restore(moments.tensors(), std::stoll(steps->second));
+  ++weights_version_;
 }
 
 MemoryUse Engine::memory() const {
   int64_t gradients = 0;
   for (const auto& parameter : policy_->parameters().all())
     if (parameter.value.grad().defined()) gradients += static_cast<int64_t>(parameter.value.grad().nbytes());
+  int64_t kv_bytes = 0;
+  for (const auto& session : sessions_)
+    if (const auto open = session.lock()) kv_bytes += open->cache_bytes();
   const bool own_reference = reference_ && !options_.reference_path.empty();
   return {.weights_bytes = bytes_of(*policy_, false),
           .reference_bytes = reference_ ? bytes_of(*policy_, /*trainable_only=*/!own_reference) : 0,
           .optimizer_bytes = optimizer_->bytes(),
           .gradient_bytes = gradients,
-          .kv_cache_bytes = 0,
+          .kv_cache_bytes = kv_bytes,
           .image_cache_bytes = images_.bytes(),
           .rss_bytes = resident_bytes("VmRSS"),
           .peak_rss_bytes = resident_bytes("VmHWM")};

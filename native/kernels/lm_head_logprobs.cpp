@@ -37,6 +37,7 @@ class HeadFunction : public torch::autograd::Function<HeadFunction> {
       entropy.narrow(0, begin, count).copy_(log_sum - mean_logit);
       log_sums.narrow(0, begin, count).copy_(log_sum);
     }
+    context->set_materialize_grads(false);  // an output nobody used has no gradient, rather than one of zeros
     context->save_for_backward({hidden, weight, targets, entropy, log_sums});
     context->saved_data["temperature"] = temperature;
     return {logprobs, entropy};

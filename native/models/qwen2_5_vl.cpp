@@ -22,6 +22,9 @@ struct LanguageConfig {
 LanguageConfig read_language_config(const ConfigReader& root) {
   const auto config = root.nested_or_self("text_config");
   const auto rope = config.has("rope_parameters") ? config.nested("rope_parameters") : config.nested("rope_scaling");
+  for (const char* key : {"rope_type", "type"})
+    TORCH_CHECK(!rope.has(key) || rope.json()[key] == "default" || rope.json()[key] == "mrope",
+                "config.json: rope type ", rope.json()[key].dump(), " is not supported, only \"default\"");
   config.expect("hidden_act", "silu");
   config.expect("use_sliding_window", false);
   LanguageConfig language{.width = config.positive("hidden_size"),
@@ -38,6 +41,11 @@ LanguageConfig read_language_config(const ConfigReader& root) {
   TORCH_CHECK(language.width % language.heads == 0 && language.heads % language.kv_heads == 0,
               "config.json: hidden_size ", language.width, ", num_attention_heads ", language.heads,
               " and num_key_value_heads ", language.kv_heads, " must divide each other in this order");
+  int64_t frequencies = 0;
+  for (const auto section : language.rotary_sections) frequencies += section > 0 ? section : language.width;
+  TORCH_CHECK(2 * frequencies == language.head_width(),
+              "config.json: mrope_section must hold positive numbers that sum to half the head width ",
+              language.head_width());
   return language;
 }
 
@@ -45,6 +53,9 @@ ModelSpec make_spec(const ConfigReader& root, const LanguageConfig& language, co
   const auto text = root.nested_or_self("text_config");
   TORCH_CHECK(vision.output_width == language.width, "config.json: vision_config.out_hidden_size ", vision.output_width,
               " must equal hidden_size ", language.width);
+  const auto image_token = root.positive("image_token_id");
+  TORCH_CHECK(image_token < language.vocabulary, "config.json: image_token_id ", image_token,
+              " is outside the vocabulary of ", language.vocabulary);
   return {.model_type = "qwen2_5_vl",
           .vocab_size = language.vocabulary,
           .hidden_size = language.width,
@@ -52,7 +63,7 @@ ModelSpec make_spec(const ConfigReader& root, const LanguageConfig& language, co
           .num_kv_heads = language.kv_heads,
           .head_width = language.head_width(),
           .max_position_embeddings = language.max_positions,
-          .image_token_id = root.positive("image_token_id"),
+          .image_token_id = image_token,
           .video_token_id = root.integer("video_token_id", -1),
           .spatial_merge_size = vision.merge_size,
           .patch_elements = vision.patch_elements(),

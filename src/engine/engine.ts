@@ -251,7 +251,7 @@ export type Activations = ReadonlyMap<string, { readonly shape: readonly number[
 /**
  * One copy of the weights that samples and trains. Calls queue in order on the engine's own thread;
  * `close` waits for the running one. Aborting a signal rejects with the signal's reason between decode
- * steps or microbatches; an optimizer step is never left half done.
+ * steps or microbatches (in `update`: between optimizer steps); an optimizer step is never left half done.
  */
 export interface Engine extends AsyncDisposable {
   readonly model: ModelInfo;

@@ -11,20 +11,25 @@
 namespace sightloop::rollout {
 
 Session::Session(const models::Model& model, SamplingOptions options, batches::PositionsOf positions_of,
-                 FeaturesOf features_of, int32_t policy_version)
+                 FeaturesOf features_of, std::function<void()> check_weights, int32_t policy_version)
     : model_(model),
       options_(std::move(options)),
       positions_of_(std::move(positions_of)),
       features_of_(std::move(features_of)),
+      check_weights_(std::move(check_weights)),
       policy_version_(policy_version),
       cache_(model.spec(), options_.kv_block_size) {}
 
 void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_prompt) {
+  check_weights_();
+  TORCH_CHECK(completions_per_prompt > 0, "completions_per_prompt must be positive, got ", completions_per_prompt);
   const auto offsets = batches::values<int32_t>(prompts.offsets);
   const auto tokens = batches::values<int32_t>(prompts.token_ids);
+  const auto prompt_of = [&](int64_t row) { return tokens.subspan(offsets[row], offsets[row + 1] - offsets[row]); };
+  // All rows are checked before any is queued.
+  for (int64_t row = 0; row < prompts.rows(); ++row) check_prompt(prompt_of(row), prompts.image_ids[row]);
   for (int64_t row = 0; row < prompts.rows(); ++row) {
-    const auto prompt = tokens.subspan(offsets[row], offsets[row + 1] - offsets[row]);
-    TORCH_CHECK(!prompt.empty(), "prompt ", row, " is empty: it needs at least one token");
+    const auto prompt = prompt_of(row);
     prompts_.push_back({.id = batches::values<int64_t>(prompts.prompt_ids)[row],
                         .token_ids = {prompt.begin(), prompt.end()},
                         .image_ids = prompts.image_ids[row],
@@ -44,7 +49,21 @@ void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_p
   }
 }
 
+void Session::check_prompt(std::span<const int32_t> tokens, const std::vector<std::string>& image_ids) const {
+  const auto& spec = model_.spec();
+  TORCH_CHECK(!tokens.empty(), "a prompt is empty: it needs at least one token");
+  for (const auto token : tokens)
+    TORCH_CHECK(token >= 0 && token < spec.vocab_size, "token id ", token, " is outside the model's vocabulary of ",
+                spec.vocab_size, ". The tokenizer does not belong to the checkpoint.");
+  const auto longest = static_cast<int64_t>(tokens.size()) + options_.max_completion_tokens;
+  TORCH_CHECK(longest <= spec.max_position_embeddings, "a prompt of ", tokens.size(), " tokens and ",
+              options_.max_completion_tokens, " new ones exceed max_position_embeddings ", spec.max_position_embeddings,
+              ". Lower max_completion_tokens or shorten the prompt.");
+  positions_of_(tokens, image_ids);  // throws if images and image tokens disagree
+}
+
 std::vector<const Completion*> Session::advance(const std::stop_token& stop) {
+  check_weights_();
   const at::NoGradGuard no_grad;
   std::vector<const Completion*> changed;
   while (changed.empty() && !done()) {

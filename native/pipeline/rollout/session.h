@@ -40,7 +40,7 @@ struct Completion {
 class Session {
  public:
   Session(const models::Model& model, SamplingOptions options, batches::PositionsOf positions_of,
-          FeaturesOf features_of, int32_t policy_version);
+          FeaturesOf features_of, std::function<void()> check_weights, int32_t policy_version);
 
   void add(const batches::PromptBatch& prompts, int64_t completions_per_prompt);
 
@@ -72,6 +72,7 @@ class Session {
     std::vector<int32_t> blocks;
   };
 
+  void check_prompt(std::span<const int32_t> tokens, const std::vector<std::string>& image_ids) const;
   void refill(std::vector<const Completion*>& changed);
   void prefill(size_t first_waiting);
   void decode(std::vector<const Completion*>& changed);
@@ -83,6 +84,7 @@ class Session {
   SamplingOptions options_;
   batches::PositionsOf positions_of_;
   FeaturesOf features_of_;
+  std::function<void()> check_weights_;  // throws once the weights are not those the cache was filled with
   int32_t policy_version_;
   KvCache cache_;
   std::vector<Prompt> prompts_;

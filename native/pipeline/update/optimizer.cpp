@@ -30,6 +30,7 @@ void Optimizer::allocate() {
     exp_avgs_.push_back(at::zeros_like(parameter->value));
     exp_avg_sqs_.push_back(at::zeros_like(parameter->value));
   }
+  updates_.assign(parameters_.size(), 0);
 }
 
 Optimizer::StepResult Optimizer::step() {
@@ -37,6 +38,7 @@ Optimizer::StepResult Optimizer::step() {
   allocate();
   const double rate = learning_rate(options_, steps_++);
   std::vector<at::Tensor> values, gradients, exp_avgs, exp_avg_sqs;
+  std::vector<size_t> touched;
   double square = 0;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     auto& value = parameters_[i]->value;
@@ -45,6 +47,7 @@ Optimizer::StepResult Optimizer::step() {
     gradients.push_back(value.grad());
     exp_avgs.push_back(exp_avgs_[i]);
     exp_avg_sqs.push_back(exp_avg_sqs_[i]);
+    touched.push_back(i);
     square += std::pow(value.grad().norm().item<double>(), 2);
   }
   const double norm = std::sqrt(square);
@@ -52,8 +55,8 @@ Optimizer::StepResult Optimizer::step() {
   if (finite && !values.empty()) {
     if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm)
       at::_foreach_mul_(gradients, options_.max_grad_norm / (norm + 1e-6));
-    ++updates_;
-    const std::vector<at::Tensor> steps(values.size(), at::scalar_tensor(static_cast<float>(updates_)));
+    std::vector<at::Tensor> steps;
+    for (const auto i : touched) steps.push_back(at::scalar_tensor(static_cast<float>(++updates_[i])));
     at::_fused_adamw_(values, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, rate, options_.beta1,
                       options_.beta2, options_.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
   }
@@ -73,26 +76,33 @@ std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
     for (const auto& slice : parameters_[i]->slices) {
       named.emplace_back("exp_avg/" + slice.name, exp_avgs_[i].narrow(0, slice.begin, slice.rows));
       named.emplace_back("exp_avg_sq/" + slice.name, exp_avg_sqs_[i].narrow(0, slice.begin, slice.rows));
+      named.emplace_back("step/" + slice.name, at::scalar_tensor(updates_[i], at::kLong));
     }
   return named;
 }
 
-void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t updates) {
+void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t steps) {
   exp_avgs_.clear();
   exp_avg_sqs_.clear();
   if (!state.empty()) allocate();
+  const auto saved = [&](const std::string& name) {
+    const auto found = state.find(name);
+    TORCH_CHECK(found != state.end(), "optimizer state: \"", name,
+                "\" is missing. The checkpoint was written with other trainable parts; resume with the same.");
+    return found->second;
+  };
   for (size_t i = 0; i < exp_avgs_.size(); ++i)
-    for (const auto& slice : parameters_[i]->slices)
-      for (auto& [prefix, moments] : {std::pair{"exp_avg/", &exp_avgs_}, std::pair{"exp_avg_sq/", &exp_avg_sqs_}}) {
-        const auto found = state.find(prefix + slice.name);
-        TORCH_CHECK(found != state.end(), "optimizer state: \"", prefix, slice.name,
-                    "\" is missing. The checkpoint was written with other trainable parts; resume with the same.");
+    for (const auto& slice : parameters_[i]->slices) {
+      for (const auto& [prefix, moments] :
+           {std::pair{"exp_avg/", &exp_avgs_}, std::pair{"exp_avg_sq/", &exp_avg_sqs_}}) {
+        const auto name = prefix + slice.name;
         auto target = (*moments)[i].narrow(0, slice.begin, slice.rows);
-        core::check_shape(found->second, target.sizes(), found->first);
-        target.copy_(found->second);
+        core::check_shape(saved(name), target.sizes(), name);
+        target.copy_(saved(name));
       }
+      updates_[i] = saved("step/" + slice.name).item<int64_t>();
+    }
   steps_ = steps;
-  updates_ = updates;
 }
 
 }  // namespace sightloop::update

@@ -35,23 +35,23 @@ class Optimizer {
   // Clips, steps, clears the gradients and advances the schedule.
   StepResult step();
   // Advances the schedule without touching weights: a minibatch without anything to learn from.
-  void pass() { ++steps_; }
+  double pass() { return learning_rate(options_, steps_++); }
 
   int64_t steps() const { return steps_; }
   int64_t bytes() const;
 
-  // Moments by checkpoint name: "exp_avg/<name>", "exp_avg_sq/<name>"; `restore` takes what `state` gave.
+  // Moments and update counts by checkpoint name: "exp_avg/<name>", "exp_avg_sq/<name>", "step/<name>"; `restore` takes
+  // what `state` gave.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
-  void restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t updates);
-  // Steps that changed weights; AdamW's bias correction counts these.
-  int64_t updates() const { return updates_; }
+  void restore(const std::map<std::string, at::Tensor>& state, int64_t steps);
 
  private:
   void allocate();
   std::vector<core::Parameter*> parameters_;
   OptimizerOptions options_;
   std::vector<at::Tensor> exp_avgs_, exp_avg_sqs_;  // empty until the first step
-  int64_t steps_ = 0, updates_ = 0;
+  std::vector<int64_t> updates_;                    // per parameter: bias correction counts the steps that moved it
+  int64_t steps_ = 0;
 };
 
 }  // namespace sightloop::update

@@ -49,7 +49,7 @@ bool all_advantages_zero(const batches::TrajectoryBatch& batch, const RowGroup& 
 // Sums over completion tokens, for the means of UpdateStats.
 struct Sums {
   double kl_reference = 0, kl_old_policy = 0, clipped = 0, entropy = 0, tokens = 0, loss = 0, policy_loss = 0;
-  double grad_norm = 0, steps = 0;
+  double grad_norm = 0, steps = 0, minibatches = 0;
 };
 
 class Minibatch {
@@ -59,16 +59,25 @@ class Minibatch {
       : learner_(learner), batch_(batch), options_(options), stats_(stats), sums_(sums) {}
 
   void run(std::span<const int64_t> rows) {
-    if (!accumulate(rows)) return learner_.optimizer.pass();
+    sums_.minibatches += 1;
+    if (!accumulate(rows)) {
+      stats_.learning_rate = learner_.optimizer.pass();
+      return;
+    }
     const auto result = learner_.optimizer.step();
     stats_.learning_rate = result.learning_rate;
-    stats_.skipped_steps += result.skipped ? 1 : 0;
+    if (result.skipped) {
+      stats_.skipped_steps += 1;
+      return;
+    }
     sums_.grad_norm += result.grad_norm;
     sums_.steps += 1;
   }
 
   // Adds the gradient of these rows to the parameters; false if nothing was to learn from.
   bool accumulate(std::span<const int64_t> rows) {
+    // What a failed call left behind must not enter this minibatch.
+    for (auto& parameter : learner_.model.parameters().all()) parameter.value.mutable_grad() = at::Tensor();
     auto groups = batches::group_rows(batch_.rollouts, rows);
     const auto weights = flat_weights(rows);
     if (learner_.algorithm.skips_zero_advantage_groups())
@@ -128,16 +137,16 @@ class Minibatch {
   Sums& sums_;
 };
 
-// Sums become means over completion tokens; losses and norms means over optimizer steps.
+// Sums become means over completion tokens; losses means over minibatches, norms over the optimizer steps taken.
 void finish(UpdateStats& stats, const Sums& sums) {
-  const double tokens = std::max(1.0, sums.tokens), steps = std::max(1.0, sums.steps);
-  stats.loss = sums.loss / steps;
-  stats.policy_loss = sums.policy_loss / steps;
+  const double tokens = std::max(1.0, sums.tokens), minibatches = std::max(1.0, sums.minibatches);
+  stats.loss = sums.loss / minibatches;
+  stats.policy_loss = sums.policy_loss / minibatches;
   stats.kl_reference = sums.kl_reference / tokens;
   stats.kl_old_policy = sums.kl_old_policy / tokens;
   stats.clip_fraction = sums.clipped / tokens;
   stats.entropy = sums.entropy / tokens;
-  stats.grad_norm = sums.grad_norm / steps;
+  stats.grad_norm = sums.grad_norm / std::max(1.0, sums.steps);
   stats.completion_tokens = static_cast<int64_t>(sums.tokens);
 }
 
