@@ -2,7 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { afterAll, beforeAll } from "vitest";
 import { initFolder, presetFolder } from "../../src/cli/init-model.js";
@@ -127,7 +127,10 @@ export function start(args: readonly string[], cwd = process.cwd(), env: Record<
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
   const done = new Promise<Outcome>((settle) => {
-    child.on("close", (code) => settle({ code, stdout, stderr }));
+    // Killed by a signal: the code a shell gives. Node takes its signal handlers down before the process is gone.
+    child.on("close", (code, signal) =>
+      settle({ code: code ?? 128 + (signal === null ? 0 : constants.signals[signal]), stdout, stderr }),
+    );
   });
   const line = (pattern: RegExp): Promise<void> =>
     new Promise((resolve, reject) => {
