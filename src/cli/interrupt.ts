@@ -1,6 +1,6 @@
 /**
  * A signal that aborts at the first Ctrl-C (or SIGTERM): the work in hand ends tidily. A second one ends the process
- * at once with 130, also while the process is already on its way out. Dispose it when the work is over.
+ * at once with 130. Dispose it when the work is over.
  */
 export function untilInterrupted(): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();
@@ -12,8 +12,6 @@ export function untilInterrupted(): Disposable & { readonly signal: AbortSignal 
   process.on("SIGINT", listener).on("SIGTERM", listener);
   return {
     signal: controller.signal,
-    [Symbol.dispose]: () => {
-      if (!controller.signal.aborted) process.off("SIGINT", listener).off("SIGTERM", listener);
-    },
+    [Symbol.dispose]: () => void process.off("SIGINT", listener).off("SIGTERM", listener),
   };
 }
