@@ -68,6 +68,9 @@ std::vector<std::vector<RowGroup>> plan_microbatches(const RolloutBatch& batch, 
 using PositionsOf =
     std::function<core::PromptPositions(std::span<const int32_t> tokens, const std::vector<std::string>& image_ids)>;
 
+// Features [M, D] of images by id, in order; undefined for none.
+using FeaturesOf = std::function<at::Tensor(const std::vector<std::string>& image_ids)>;
+
 core::PackedGroups pack(const RolloutBatch& batch, std::span<const RowGroup> groups, const PositionsOf& positions_of);
 
 template <typename T>

@@ -12,11 +12,6 @@ namespace sightloop::binding {
 namespace {
 
 using Settle = EngineThread::Settle;
-using Handle = std::shared_ptr<EngineHandle>;
-
-Settle nothing() {
-  return [](Napi::Env env) { return env.Undefined(); };
-}
 
 Napi::Value number(Napi::Env env, double value) { return Napi::Number::New(env, value); }
 
@@ -55,7 +50,7 @@ Napi::Value close_engine(const Napi::CallbackInfo& info) {
   const auto handle = engine_argument(info, 0);
   return handle->thread.run(info.Env(), [handle](const std::stop_token&) {
     handle->engine.reset();
-    return nothing();
+    return EngineThread::nothing();
   });
 }
 
@@ -201,7 +196,7 @@ Napi::Value with_folder(const Napi::CallbackInfo& info) {
   const auto handle = engine_argument(info, 0);
   return handle->thread.run(info.Env(), [handle, folder = string_argument(info, 1, "folder")](const std::stop_token&) {
     (handle->open().*method)(folder);
-    return nothing();
+    return EngineThread::nothing();
   });
 }
 

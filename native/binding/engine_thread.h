@@ -19,6 +19,11 @@ class EngineThread {
   using Settle = std::function<Napi::Value(Napi::Env)>;            // builds the result, on the JavaScript thread
   using Job = std::function<Settle(const std::stop_token& stop)>;  // works, on the engine thread
 
+  // The result of a job that has none.
+  static Settle nothing() {
+    return [](Napi::Env env) { return env.Undefined(); };
+  }
+
   explicit EngineThread(Napi::Env env);
   EngineThread(const EngineThread&) = delete;
   EngineThread& operator=(const EngineThread&) = delete;

@@ -12,10 +12,6 @@ namespace {
 
 using Settle = EngineThread::Settle;
 
-Settle nothing() {
-  return [](Napi::Env env) { return env.Undefined(); };
-}
-
 // rolloutOpen(engine, sampling: string): Promise<session>
 Napi::Value rollout_open(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
@@ -41,7 +37,7 @@ Napi::Value rollout_add(const Napi::CallbackInfo& info) {
                                       [session, batch = read_prompts(columns), count](const std::stop_token&) {
                                         session->owner->open();
                                         session->open().add(batch, count);
-                                        return nothing();
+                                        return EngineThread::nothing();
                                       },
                                       {}, {columns});
   });
@@ -105,7 +101,7 @@ Napi::Value rollout_close(const Napi::CallbackInfo& info) {
   const auto session = session_argument(info, 0);
   return session->owner->thread.run(info.Env(), [session](const std::stop_token&) {
     session->session.reset();
-    return nothing();
+    return EngineThread::nothing();
   });
 }
 

@@ -88,7 +88,7 @@ batches::PositionsOf Engine::positions_of() const {
 }
 
 // Frozen features are shared by policy and reference unless the reference has weights of its own.
-std::function<at::Tensor(const std::vector<std::string>&)> Engine::features_of(const models::Model& model) {
+batches::FeaturesOf Engine::features_of(const models::Model& model) {
   const bool cached = !vision_learns() && (&model == policy_.get() || options_.reference_path.empty());
   return [this, &model, cached](const std::vector<std::string>& ids) { return images_.features(model, ids, cached); };
 }

@@ -64,7 +64,7 @@ class Engine {
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
   void check_tokens(const at::Tensor& token_ids) const;
   batches::PositionsOf positions_of() const;
-  std::function<at::Tensor(const std::vector<std::string>&)> features_of(const models::Model& model);
+  batches::FeaturesOf features_of(const models::Model& model);
 
   EngineOptions options_;
   nlohmann::json config_;

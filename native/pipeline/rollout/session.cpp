@@ -11,7 +11,7 @@
 namespace sightloop::rollout {
 
 Session::Session(const models::Model& model, SamplingOptions options, batches::PositionsOf positions_of,
-                 FeaturesOf features_of, std::function<void()> check_weights, int32_t policy_version)
+                 batches::FeaturesOf features_of, std::function<void()> check_weights, int32_t policy_version)
     : model_(model),
       options_(std::move(options)),
       positions_of_(std::move(positions_of)),

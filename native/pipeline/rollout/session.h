@@ -13,8 +13,6 @@
 
 namespace sightloop::rollout {
 
-using FeaturesOf = std::function<at::Tensor(const std::vector<std::string>& image_ids)>;
-
 // Fields as SamplingOptions in the TypeScript layer.
 struct SamplingOptions {
   kernels::SampleOptions sample;
@@ -40,7 +38,7 @@ struct Completion {
 class Session {
  public:
   Session(const models::Model& model, SamplingOptions options, batches::PositionsOf positions_of,
-          FeaturesOf features_of, std::function<void()> check_weights, int32_t policy_version);
+          batches::FeaturesOf features_of, std::function<void()> check_weights, int32_t policy_version);
 
   void add(const batches::PromptBatch& prompts, int64_t completions_per_prompt);
 
@@ -83,7 +81,7 @@ class Session {
   const models::Model& model_;
   SamplingOptions options_;
   batches::PositionsOf positions_of_;
-  FeaturesOf features_of_;
+  batches::FeaturesOf features_of_;
   std::function<void()> check_weights_;  // throws once the weights are not those the cache was filled with
   int32_t policy_version_;
   KvCache cache_;

@@ -9,7 +9,7 @@
 namespace sightloop::trajectory {
 
 Scores score(const models::Model& model, const batches::RolloutBatch& batch, const batches::PositionsOf& positions_of,
-             const FeaturesOf& features_of, double temperature, int64_t tokens_per_microbatch,
+             const batches::FeaturesOf& features_of, double temperature, int64_t tokens_per_microbatch,
              const std::stop_token& stop) {
   const at::NoGradGuard no_grad;
   Scores scores{.logprobs = at::zeros({batch.token_ids.size(0)}, at::kFloat),

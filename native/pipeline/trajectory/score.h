@@ -7,9 +7,6 @@
 
 namespace sightloop::trajectory {
 
-// Features [M, D] of images by id, in order; undefined for none.
-using FeaturesOf = std::function<at::Tensor(const std::vector<std::string>& image_ids)>;
-
 struct Scores {
   at::Tensor logprobs;  // [L] float32 nats, aligned with the batch's flat tokens; 0 where the mask is 0
   at::Tensor entropy;   // [L] float32 nats
@@ -17,7 +14,7 @@ struct Scores {
 
 // Log-probability and entropy of every completion token, without gradients. Stops between microbatches.
 Scores score(const models::Model& model, const batches::RolloutBatch& batch, const batches::PositionsOf& positions_of,
-             const FeaturesOf& features_of, double temperature, int64_t tokens_per_microbatch,
+             const batches::FeaturesOf& features_of, double temperature, int64_t tokens_per_microbatch,
              const std::stop_token& stop);
 
 }  // namespace sightloop::trajectory

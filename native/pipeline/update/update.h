@@ -10,8 +10,6 @@
 
 namespace sightloop::update {
 
-using FeaturesOf = std::function<at::Tensor(const std::vector<std::string>& image_ids)>;
-
 struct UpdateOptions {
   int64_t completions_per_update;
   int64_t tokens_per_microbatch;
@@ -35,7 +33,7 @@ struct Learner {
   const algorithms::Algorithm& algorithm;
   collectives::ProcessGroup& ranks;
   batches::PositionsOf positions_of;
-  FeaturesOf features_of;
+  batches::FeaturesOf features_of;
 };
 
 // One pass over the trajectories per epoch, in an order keyed by (seed, optimizer step, epoch); one optimizer step for

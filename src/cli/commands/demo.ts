@@ -1,16 +1,7 @@
 import type { CommandModule } from "yargs";
+import type { DemoArguments } from "../demo.js";
 
-interface Arguments {
-  readonly seed: number;
-  readonly "run-folder": string | undefined;
-  readonly "sft-steps": number | undefined;
-  readonly "rl-steps": number | undefined;
-  readonly "test-items": number | undefined;
-  readonly threads: number;
-  readonly json: boolean;
-}
-
-export const demoCommand: CommandModule<object, Arguments> = {
+export const demoCommand: CommandModule<object, DemoArguments> = {
   command: "demo",
   describe: "Teach a small model from scratch to add up prices in real photos, in minutes on a CPU",
   builder: (yargs) =>

@@ -1,20 +1,7 @@
 import type { CommandModule } from "yargs";
+import type { EvaluateArguments } from "../evaluate-model.js";
 
-interface Arguments {
-  readonly model: string;
-  readonly dataset: string;
-  readonly setting: readonly string[];
-  readonly "max-items": number | undefined;
-  readonly "max-completion-tokens": number;
-  readonly "max-prompt-tokens": number;
-  readonly "max-concurrent-completions": number;
-  readonly "system-prompt": string | undefined;
-  readonly seed: number;
-  readonly threads: number;
-  readonly json: boolean;
-}
-
-export const evaluateCommand: CommandModule<object, Arguments> = {
+export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
   command: "evaluate",
   describe: "Measure a model's accuracy on a dataset",
   builder: (yargs) =>

@@ -1,21 +1,7 @@
 import type { CommandModule } from "yargs";
+import type { GenerateArguments } from "../generate.js";
 
-interface Arguments {
-  readonly model: string;
-  readonly image: readonly string[];
-  readonly question: string;
-  readonly "system-prompt": string | undefined;
-  readonly "assistant-prefix": string;
-  readonly temperature: number;
-  readonly "top-p": number;
-  readonly "top-k": number;
-  readonly "max-completion-tokens": number;
-  readonly seed: number;
-  readonly threads: number;
-  readonly json: boolean;
-}
-
-export const generateCommand: CommandModule<object, Arguments> = {
+export const generateCommand: CommandModule<object, GenerateArguments> = {
   command: "generate",
   describe: "Answer one question about images; the text appears as it is sampled",
   builder: (yargs) =>
