@@ -3,10 +3,12 @@
 #include "binding/data_functions.h"
 #include "binding/engine_functions.h"
 #include "binding/rollout_functions.h"
+#include "core/host_memory.h"
 
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  sightloop::core::keep_freed_memory();
   sightloop::binding::init_data_functions(env, exports);
   sightloop::binding::init_engine_functions(env, exports);
   sightloop::binding::init_rollout_functions(env, exports);

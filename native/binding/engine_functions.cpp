@@ -6,6 +6,7 @@
 #include "binding/engine_handle.h"
 #include "binding/guard.h"
 #include "binding/tensors.h"
+#include "core/host_memory.h"
 
 // Each function: arguments on the JavaScript thread, work on the engine thread, result on the JavaScript thread.
 namespace sightloop::binding {
@@ -50,6 +51,7 @@ Napi::Value close_engine(const Napi::CallbackInfo& info) {
   const auto handle = engine_argument(info, 0);
   return handle->thread.run(info.Env(), [handle](const std::stop_token&) {
     handle->engine.reset();
+    core::return_freed_memory();
     return EngineThread::nothing();
   });
 }

@@ -11,6 +11,11 @@
 // T tokens, D model width, N query heads, K key/value heads, H head width, V vocabulary, F feed-forward width.
 namespace sightloop::kernels {
 
+// y = x weight^T + bias.   x [T, in]   weight [out, in]   bias [out] or undefined   returns [T, out]. Differentiable.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+// The same without a graph: the product every op here uses. x and weight may have any strides.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
 // y = x / sqrt(mean(x^2 over D) + epsilon) * weight.   x [T, D]   weight [D]. Differentiable.
 // Source: arXiv:1910.07467 eq. 4.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
@@ -50,8 +55,8 @@ SharedPromptPlan plan_shared_prompt(const core::Groups& groups);
 at::Tensor shared_prompt_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                    const SharedPromptPlan& plan);
 
-// One query per slot against a paged key/value cache.
-//   query [S, N, H]   key_cache, value_cache [blocks, block_size, K, H]
+// One query per slot against a paged key/value cache. Neighbouring slots with the same prompt read it together.
+//   query [S, N, H]   key_cache [blocks, K, H, B], value_cache [blocks, K, B, H], B positions a block; float32 or bfloat16
 //   block_table [S, max_blocks] int32: a prompt's blocks, then the completion's own (which start a new block)
 //   prompt_lengths, completion_lengths [S] int32 positions held; both 0: an idle slot, its output is 0
 //   returns [S, N, H]. Not differentiable. Source: arXiv:2309.06180.
@@ -61,6 +66,9 @@ at::Tensor paged_attention(const at::Tensor& query, const at::Tensor& key_cache,
 at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& key_cache,
                                      const at::Tensor& value_cache, const at::Tensor& block_table,
                                      const at::Tensor& prompt_lengths, const at::Tensor& completion_lengths);
+// Puts the first rows.size(0) of key, value [T, K, H] into the cache.   rows [R] int64: block * B + position in it
+void store_paged(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tensor& rows, const at::Tensor& key,
+                 const at::Tensor& value);
 
 // Log-probability of each target and entropy of each next-token distribution, in float32 and in chunks of rows, so that
 // no [T, V] tensor exists; logits are recomputed in backward.
@@ -84,8 +92,8 @@ struct Sample {
   float logprob;           // full vocabulary, before filters and bans
   float sampling_logprob;  // after them
 };
-// One draw from one row of logits.   logits: V floats   uniform in (0, 1)
-Sample sample(std::span<const float> logits, const SampleOptions& options, double uniform);
+// One draw from one row of logits.   logits: V floats   uniform in (0, 1)   scratch: kept between calls to save allocations
+Sample sample(std::span<const float> logits, const SampleOptions& options, double uniform, std::vector<float>& scratch);
 // Sets filtered-out and banned entries of one row to -infinity, after dividing by the temperature.
 std::vector<float> filter_logits(std::span<const float> logits, const SampleOptions& options);
 

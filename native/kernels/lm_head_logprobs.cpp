@@ -15,7 +15,7 @@ int64_t chunk_rows(int64_t vocabulary) { return std::max<int64_t>(16, kChunkElem
 
 // [rows, V] float32, divided by the temperature
 at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& weight, double temperature) {
-  auto logits = at::linear(hidden, weight).to(at::kFloat);
+  auto logits = product(hidden, weight, {}).to(at::kFloat);
   return temperature == 1.0 ? logits : logits.div_(temperature);
 }
 
@@ -68,8 +68,8 @@ class HeadFunction : public torch::autograd::Function<HeadFunction> {
       if (gradients[0].defined()) d.scatter_add_(1, cut(targets).unsqueeze(1), cut(gradients[0]).unsqueeze(1));
       if (temperature != 1.0) d.div_(temperature);
       d = d.to(hidden.scalar_type());
-      if (dhidden.defined()) cut(dhidden).copy_(at::mm(d, weight));
-      if (dweight.defined()) dweight.addmm_(d.t(), cut(hidden));
+      if (dhidden.defined()) cut(dhidden).copy_(product(d, weight.t(), {}));
+      if (dweight.defined()) dweight.add_(product(d.t(), cut(hidden).t(), {}));
     }
     return {dhidden, dweight, at::Tensor(), at::Tensor()};
   }

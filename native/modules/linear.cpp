@@ -1,11 +1,11 @@
 #include <ATen/ATen.h>
 
-#include "core/check.h"
+#include "kernels/kernels.h"
 #include "modules/modules.h"
 
 namespace sightloop::modules {
 
-at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+at::Tensor Linear::operator()(const at::Tensor& x) const { return kernels::linear(x, weight, bias); }
 
 Linear create_linear(core::ParameterRegistry& registry, core::Part part, const std::vector<std::string>& names,
                      const std::vector<int64_t>& rows, int64_t inputs, bool with_bias) {

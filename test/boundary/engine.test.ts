@@ -98,6 +98,7 @@ test("a rollout session does not go on over changed weights", async () => {
   const { engine } = await openTestEngine(checkpoint, { threads: 1 });
   const session = engine.rollout(sampling({ max_concurrent_completions: 1 }));
   await session.add(text([5, 6, 7]), 3);
+  for await (const _ of session) break;
   expect((await engine.memory()).kv_cache_bytes).toBeGreaterThan(0);
   await engine.update(trajectories([row(0, [8, 9])]));
   await expect(session.finish()).rejects.toThrow("weights changed");

@@ -71,10 +71,11 @@ class Session {
   };
 
   void check_prompt(std::span<const int32_t> tokens, const std::vector<std::string>& image_ids) const;
+  void reserve();
   void refill(std::vector<const Completion*>& changed);
   void prefill(size_t first_waiting);
   void decode(std::vector<const Completion*>& changed);
-  void draw(Completion& completion, std::span<const float> logits);
+  void draw(Completion& completion, std::span<const float> logits, std::vector<float>& scratch);
   DecodeContext::Slots slots(int64_t count) const;
   void release(const Running& running);
 
