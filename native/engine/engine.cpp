@@ -47,6 +47,7 @@ Engine::Engine(EngineOptions options)
               policy_->spec().patch_elements, " values, the image processor makes ", patch,
               ". The files belong to different checkpoints.");
   mark_trainable(*policy_, options_);
+  policy_->set_activation_checkpointing(options_.activation_checkpointing);
   if (options_.with_reference) {
     reference_ = options_.reference_path.empty() ? models::frozen_copy(*policy_, config_)
                                                  : models::load(options_.reference_path);
@@ -93,7 +94,17 @@ batches::FeaturesOf Engine::features_of(const models::Model& model) {
   return [this, &model, cached](const std::vector<std::string>& ids) { return images_.features(model, ids, cached); };
 }
 
+// Whoever holds something made from the weights must let go of it.
+void Engine::weights_change() {
+  ++weights_version_;
+  policy_->visit_linears([](modules::Linear& linear) { linear.unpack(); });
+}
+
 std::shared_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions options) {
+  if (options_.pack_weights)
+    policy_->visit_linears([](modules::Linear& linear) {
+      if (!linear.packed.panels.defined()) linear.pack();
+    });
   const auto& spec = policy_->spec();
   options.sample.banned = {spec.image_token_id, spec.video_token_id};
   const auto check_weights = [this, opened_at = weights_version_] {
@@ -157,7 +168,7 @@ update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double
               "update: the algorithm's KL term needs reference log-probs; score the rollouts with \"reference\" first");
   check_tokens(batch.rollouts.token_ids);
   auto learning = learner();
-  ++weights_version_;
+  weights_change();
   return update::update(learning, batch, update_options(temperature), stop);
 }
 
@@ -177,7 +188,7 @@ std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::Pr
     const auto token_ids = prompts.token_ids.slice(0, offsets[row], offsets[row + 1]).to(at::kLong);
     modules::SegmentContext context({0, length}, /*causal=*/true);
     const auto hidden = policy_->forward(policy_->embed(token_ids, features), placed.positions, context, &taps);
-    core::tap(&taps, "logits", at::linear(hidden, policy_->head()));
+    core::tap(&taps, "logits", policy_->head()(hidden));
     core::tap(&taps, "position_ids", placed.positions.to(at::kFloat));
     core::tap(&taps, "rope_delta", at::scalar_tensor(static_cast<float>(placed.delta)));
     results.push_back(std::move(taps.tensors));

@@ -61,6 +61,7 @@ class Engine {
  private:
   update::Learner learner();
   update::UpdateOptions update_options(double temperature) const;
+  void weights_change();
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
   void check_tokens(const at::Tensor& token_ids) const;
   batches::PositionsOf positions_of() const;

@@ -56,6 +56,8 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   check_positive("update_epochs", options.update_epochs);
   options.seed = json.at("seed");
   options.threads = json.at("threads");
+  options.activation_checkpointing = json.at("activation_checkpointing");
+  options.pack_weights = json.at("pack_weights");
   options.image_cache_bytes = json.at("image_cache_bytes");
   return options;
 }

@@ -22,6 +22,7 @@ struct EngineOptions {
   int64_t completions_per_update = 1, tokens_per_microbatch = 1, update_epochs = 1;
   uint64_t seed = 0;
   int threads = 0;
+  bool activation_checkpointing = false, pack_weights = true;
   int64_t image_cache_bytes = 0;
 };
 

@@ -50,13 +50,13 @@ void Engine::save_state(const std::string& folder) const {
 
 void Engine::load_state(const std::string& folder) {
   const at::NoGradGuard no_grad;
+  weights_change();
   models::fill(*policy_, checkpoint::SafetensorsFile(weights_file(folder)).tensors(), weights_file(folder).string());
   const checkpoint::SafetensorsFile moments(moments_file(folder));
   const auto steps = moments.metadata().find("steps");
   TORCH_CHECK(steps != moments.metadata().end(), moments_file(folder).string(),
               ": lacks the counter \"steps\". Resume from another checkpoint.");
   optimizer_->restore(moments.tensors(), std::stoll(steps->second));
-  ++weights_version_;
 }
 
 MemoryUse Engine::memory() const {

@@ -15,6 +15,17 @@ namespace sightloop::kernels {
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 // The same without a graph: the product every op here uses. x and weight may have any strides.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+// dy^T x, the gradient of a weight.   dy [T, out]   x [T, in]   returns [out, in]
+at::Tensor weight_gradient(const at::Tensor& dy, const at::Tensor& x);
+
+// A float32 weight laid out for products with few rows; a copy, to be made again when the weight changes.
+struct PackedWeight {
+  at::Tensor panels;  // [outputs / 32 rounded up, inputs, 32]
+  int64_t outputs = 0;
+};
+PackedWeight pack_weight(const at::Tensor& weight);
+// linear(x, weight, bias) without a graph, any number of rows. A row's result does not depend on the other rows, bit for bit.
+at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias);
 
 // y = x / sqrt(mean(x^2 over D) + epsilon) * weight.   x [T, D]   weight [D]. Differentiable.
 // Source: arXiv:1910.07467 eq. 4.
@@ -28,6 +39,7 @@ at::Tensor rotate_reference(const at::Tensor& x, const at::Tensor& cos, const at
 
 // silu(gate) * up.   gate_up [T, 2F]: gate, then up   returns [T, F]. Differentiable. Source: arXiv:2002.05202 eq. 6.
 at::Tensor swiglu(const at::Tensor& gate_up);
+at::Tensor swiglu_reference(const at::Tensor& gate_up);
 
 // Attention inside each of the segments [boundaries[i], boundaries[i + 1]) of packed rows, no row sees another segment.
 //   query [T, N, H]   key, value [T, K, H]   boundaries: ascending, 0 .. T   returns [T, N, H]. Differentiable.

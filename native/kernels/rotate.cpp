@@ -64,7 +64,8 @@ at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& 
   core::check_shape(cos, {x.size(0), x.size(2) / 2}, "rotate.cos");
   core::check_shape(sin, {x.size(0), x.size(2) / 2}, "rotate.sin");
   const bool fused = x.is_cpu() && x.scalar_type() == at::kFloat && cos.is_contiguous() && sin.is_contiguous();
-  return fused ? Rotate::apply(x, cos, sin) : rotate_reference(x, cos, sin);
+  if (!fused) return rotate_reference(x, cos, sin);
+  return at::GradMode::is_enabled() ? Rotate::apply(x, cos, sin) : rotated(x, cos, sin, 1.0F);
 }
 
 }  // namespace sightloop::kernels

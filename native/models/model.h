@@ -13,6 +13,7 @@
 #include "core/attention_context.h"
 #include "core/parameter.h"
 #include "core/taps.h"
+#include "modules/modules.h"
 
 namespace sightloop::models {
 
@@ -56,8 +57,13 @@ class Model {
   //   embeddings [T, D]   positions [3, T] int64   returns hidden states after the final norm [T, D]
   virtual at::Tensor forward(const at::Tensor& embeddings, const at::Tensor& positions, core::AttentionContext& context,
                              core::Taps* taps) const = 0;
-  // [V, D]; logits are linear(hidden, head()).
-  virtual const at::Tensor& head() const = 0;
+  // [V, D]; logits are head()(hidden).
+  virtual const modules::Linear& head() const = 0;
+  // Every linear of the language model, the head included.
+  virtual void visit_linears(const std::function<void(modules::Linear&)>& visit) = 0;
+
+  // Keep only the input of every block for the backward pass, and compute the rest again.
+  void set_activation_checkpointing(bool on) { activation_checkpointing_ = on; }
 
   const ModelSpec& spec() const { return spec_; }
   core::ParameterRegistry& parameters() { return registry_; }
@@ -66,6 +72,7 @@ class Model {
  protected:
   ModelSpec spec_;
   core::ParameterRegistry registry_;
+  bool activation_checkpointing_ = false;
 };
 
 // Builds the family that `config` (config.json) names; throws c10::Error naming what is unsupported.

@@ -100,12 +100,12 @@ class Qwen25Vl : public Model {
                .down = create_linear(registry_, part, {mlp + ".down_proj"}, {width}, language.intermediate, false)}});
     }
     norm_ = create_rms_norm(registry_, part, "model.norm", width, language.norm_epsilon);
-    head_ = language.tied ? embeddings_ : registry_.create({language.vocabulary, width}, part, "lm_head.weight");
+    head_.weight = language.tied ? embeddings_ : registry_.create({language.vocabulary, width}, part, "lm_head.weight");
     frequencies_ = modules::rotary_frequencies(head_width, language.rotary_theta);
   }
 
   at::Tensor encode_images(const at::Tensor& patches, std::span<const GridThw> grids, core::Taps* taps) const override {
-    return vision_(patches, grids, taps);
+    return vision_(patches, grids, activation_checkpointing_, taps);
   }
 
   at::Tensor embed(const at::Tensor& token_ids, const at::Tensor& image_features) const override {
@@ -122,7 +122,10 @@ class Qwen25Vl : public Model {
     auto x = embeddings;
     core::tap(taps, "hidden.0", x);
     for (size_t i = 0; i < blocks_.size(); ++i) {
-      x = blocks_[i](x, angles, static_cast<int64_t>(i), context);
+      const auto layer = static_cast<int64_t>(i);
+      x = activation_checkpointing_
+              ? modules::checkpoint(blocks_[i], x, angles, layer, {std::shared_ptr<void>(), &context})
+              : blocks_[i](x, angles, layer, context);
       if (i + 1 < blocks_.size()) core::tap(taps, "hidden." + std::to_string(i + 1), x);
     }
     x = norm_(x);
@@ -130,7 +133,15 @@ class Qwen25Vl : public Model {
     return x;
   }
 
-  const at::Tensor& head() const override { return head_; }
+  const modules::Linear& head() const override { return head_; }
+
+  void visit_linears(const std::function<void(modules::Linear&)>& visit) override {
+    for (auto& block : blocks_)
+      for (auto* linear :
+           {&block.attention.query_key_value, &block.attention.output, &block.mlp.gate_up, &block.mlp.down})
+        visit(*linear);
+    visit(head_);
+  }
 
  private:
   LanguageConfig language_;
@@ -138,7 +149,7 @@ class Qwen25Vl : public Model {
   at::Tensor embeddings_;  // [V, D]
   std::vector<modules::Block> blocks_;
   modules::RmsNorm norm_;
-  at::Tensor head_;         // [V, D]
+  modules::Linear head_;    // [V, D]
   at::Tensor frequencies_;  // [H/2]
 };
 

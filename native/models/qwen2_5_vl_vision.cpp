@@ -106,7 +106,8 @@ VisionTower::VisionTower(core::ParameterRegistry& registry, const VisionConfig& 
   merger_second_ = create_linear(registry, connector, {"visual.merger.mlp.2"}, {config.output_width}, merged, true);
 }
 
-at::Tensor VisionTower::operator()(const at::Tensor& patches, std::span<const GridThw> grids, core::Taps* taps) const {
+at::Tensor VisionTower::operator()(const at::Tensor& patches, std::span<const GridThw> grids, bool checkpointing,
+                                   core::Taps* taps) const {
   const auto unit = config_.merge_size * config_.merge_size;
   const auto layout = window_layout(grids, config_);
   core::check_shape(patches, {layout.frame_boundaries.back(), config_.patch_elements()}, "encode_images.patches");
@@ -122,13 +123,14 @@ at::Tensor VisionTower::operator()(const at::Tensor& patches, std::span<const Gr
   auto x = patch_embedding_(patches);  // [P, D]
   core::tap(taps, "vision.patch_embed", x);
   x = x.index_select(0, patch_order);
-  modules::SegmentContext windows(layout.window_boundaries, /*causal=*/false);
-  modules::SegmentContext frames(layout.frame_boundaries, /*causal=*/false);
+  const auto windows = std::make_shared<modules::SegmentContext>(layout.window_boundaries, /*causal=*/false);
+  const auto frames = std::make_shared<modules::SegmentContext>(layout.frame_boundaries, /*causal=*/false);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const auto& full = config_.full_attention_blocks;
-    const bool sees_all = std::find(full.begin(), full.end(), static_cast<int64_t>(i)) != full.end();
-    x = blocks_[i](x, rotary, static_cast<int64_t>(i),
-                   sees_all ? static_cast<core::AttentionContext&>(frames) : windows);
+    const auto layer = static_cast<int64_t>(i);
+    const auto& context = std::find(full.begin(), full.end(), layer) != full.end() ? frames : windows;
+    x = checkpointing ? modules::checkpoint(blocks_[i], x, rotary, layer, context)
+                      : blocks_[i](x, rotary, layer, *context);
   }
   core::tap(taps, "vision.last_hidden_state", x);
   x = merger_norm_(x).view({-1, config_.width * unit});  // [M, D unit]

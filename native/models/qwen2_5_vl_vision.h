@@ -34,7 +34,8 @@ class VisionTower {
  public:
   VisionTower(core::ParameterRegistry& registry, const VisionConfig& config);
   //   patches [P, patch_elements]   returns [M, output_width]
-  at::Tensor operator()(const at::Tensor& patches, std::span<const GridThw> grids, core::Taps* taps) const;
+  at::Tensor operator()(const at::Tensor& patches, std::span<const GridThw> grids, bool checkpointing,
+                        core::Taps* taps) const;
 
  private:
   VisionConfig config_;

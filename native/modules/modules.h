@@ -1,12 +1,14 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/attention_context.h"
 #include "core/parameter.h"
+#include "kernels/kernels.h"
 
 // Building blocks of the model families. A module holds handles to tensors that the ParameterRegistry owns.
 // T tokens, D model width, N query heads, K key/value heads, H head width, F feed-forward width.
@@ -14,10 +16,13 @@ namespace sightloop::modules {
 
 // The only place where a weight multiplies activations.
 struct Linear {
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;    // [out] or undefined
+  at::Tensor weight;             // [out, in]
+  at::Tensor bias;               // [out] or undefined
+  kernels::PackedWeight packed;  // the weight once more, while there is one: used for few rows without a graph
 
   at::Tensor operator()(const at::Tensor& x) const;
+  void pack() { packed = kernels::pack_weight(weight.detach()); }
+  void unpack() { packed = {}; }
 };
 
 // Several projections of the same input as one: names[i] has rows[i] outputs. The checkpoint holds `<name>.weight`
@@ -74,5 +79,10 @@ struct Block {
   at::Tensor operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
                         core::AttentionContext& context) const;
 };
+
+// The block's result; of its activations only x is kept, the others are computed again in backward (arXiv:1604.06174).
+// The block must outlive the backward pass.
+at::Tensor checkpoint(const Block& block, const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
+                      std::shared_ptr<core::AttentionContext> context);
 
 }  // namespace sightloop::modules

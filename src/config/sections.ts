@@ -104,6 +104,10 @@ export const common = {
   run_folder: path.nullable().default(null),
   /** CPU threads; 0 takes all cores. */
   threads: size.default(0),
+  /** Keep a second copy of the language model's weights while sampling, in a layout that decodes faster. */
+  pack_weights: z.boolean().default(true),
+  /** Keep only every block's input for the backward pass: less memory, a third more work. Does not change the result. */
+  activation_checkpointing: z.boolean().default(false),
   /** Bytes of resized images and vision features kept between steps. */
   image_cache_bytes: size.default(2 ** 30),
   model: modelSchema,

@@ -128,6 +128,10 @@ export interface EngineOptions {
   readonly seed: number;
   /** CPU threads of this process; 0 takes all cores. */
   readonly threads: number;
+  /** Keep only every block's input for the backward pass and compute the rest again: less memory, a third more work. */
+  readonly activation_checkpointing: boolean;
+  /** While sampling, keep the language model's weights once more in the layout that decoding is fastest with. */
+  readonly pack_weights: boolean;
   /** Bytes of resized images and frozen vision features kept for reuse. */
   readonly image_cache_bytes: number;
 }

@@ -30,7 +30,7 @@ export async function openInference({ model_path, seed, threads }: InferenceOpti
       ...{ schedule: "constant", warmup_steps: 0, total_steps: 1, min_learning_rate_ratio: 0 },
     },
     ...{ completions_per_update: 1, tokens_per_microbatch: 1, update_epochs: 1 },
-    ...{ seed, threads, image_cache_bytes: 2 ** 30 },
+    ...{ seed, threads, activation_checkpointing: false, pack_weights: true, image_cache_bytes: 2 ** 30 },
   };
   const engine = await openEngine(options);
   return { engine, processor, [Symbol.asyncDispose]: () => engine.close() };

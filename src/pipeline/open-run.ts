@@ -188,6 +188,8 @@ function engineOptions(
     update_epochs: needs.update_epochs,
     seed: config.seed,
     threads: config.threads,
+    activation_checkpointing: config.activation_checkpointing,
+    pack_weights: config.pack_weights,
     image_cache_bytes: config.image_cache_bytes,
   };
 }

@@ -43,6 +43,8 @@ export async function openTestEngine(
     update_epochs: 1,
     seed: 0,
     threads: 0,
+    activation_checkpointing: false,
+    pack_weights: true,
     image_cache_bytes: 1 << 28,
     ...overrides,
   });
