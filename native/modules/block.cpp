@@ -7,10 +7,15 @@ namespace sightloop::modules {
 
 at::Tensor GatedMlp::operator()(const at::Tensor& x) const { return down(kernels::swiglu(gate_up(x))); }
 
-at::Tensor Block::operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
-                             core::AttentionContext& context) const {
+at::Tensor Mlp::operator()(const at::Tensor& x) const { return down(kernels::quick_gelu(up(x))); }
+
+template <typename Norm, typename FeedForward>
+at::Tensor PreNormBlock<Norm, FeedForward>::operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
+                                                       core::AttentionContext& context) const {
   const auto attended = x + attention(attention_norm(x), angles, layer, context);
   return attended + mlp(mlp_norm(attended));
 }
+template struct PreNormBlock<RmsNorm, GatedMlp>;
+template struct PreNormBlock<LayerNorm, Mlp>;
 
 }  // namespace sightloop::modules

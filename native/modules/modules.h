@@ -34,6 +34,15 @@ struct RmsNorm {
 RmsNorm create_rms_norm(core::ParameterRegistry& registry, core::Part part, const std::string& name, int64_t width,
                         double epsilon);
 
+struct LayerNorm {
+  at::Tensor weight, bias;  // [D]
+  double epsilon;
+
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+LayerNorm create_layer_norm(core::ParameterRegistry& registry, core::Part part, const std::string& name, int64_t width,
+                            double epsilon);
+
 // Angles of rotary embeddings, per token.
 struct RotaryAngles {
   at::Tensor cos, sin;  // [T, H/2] float32
@@ -64,15 +73,26 @@ struct GatedMlp {
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
+// Feed-forward with one activation, quick_gelu.
+struct Mlp {
+  Linear up;    // [F, D]
+  Linear down;  // [D, F]
+
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
 // Pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
-struct Block {
-  RmsNorm attention_norm;
+template <typename Norm, typename FeedForward>
+struct PreNormBlock {
+  Norm attention_norm;
   Attention attention;
-  RmsNorm mlp_norm;
-  GatedMlp mlp;
+  Norm mlp_norm;
+  FeedForward mlp;
 
   at::Tensor operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
                         core::AttentionContext& context) const;
 };
+using Block = PreNormBlock<RmsNorm, GatedMlp>;
+using LayerNormBlock = PreNormBlock<LayerNorm, Mlp>;
 
 }  // namespace sightloop::modules

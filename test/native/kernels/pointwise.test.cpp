@@ -54,3 +54,9 @@ DOCTEST_TEST_CASE("rotate agrees with its reference, forward and gradient, on a 
 DOCTEST_TEST_CASE("swiglu agrees with float64") {
   check_against_double(at::randn({4, 22}), [](const at::Tensor& x) { return kernels::swiglu(x); });
 }
+
+DOCTEST_TEST_CASE("quick_gelu agrees with float64, and with x sigmoid(1.702 x)") {
+  check_against_double(3 * at::randn({4, 33}), [](const at::Tensor& x) { return kernels::quick_gelu(x); });
+  const auto x = at::randn({64}, at::kDouble);
+  DOCTEST_CHECK(at::allclose(kernels::quick_gelu(x), x / (1 + (-1.702 * x).exp())));
+}

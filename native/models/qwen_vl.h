@@ -1,0 +1,36 @@
+#pragma once
+#include "models/qwen_decoder.h"
+#include "models/qwen_vision.h"
+
+namespace sightloop::models {
+
+// A Qwen vision tower with its connector, and the decoder.
+template <typename Tower>
+class QwenVl : public Model {
+ public:
+  QwenVl(const ModelSpec& spec, const DecoderConfig& decoder, const typename Tower::Config& vision,
+         core::ParameterRegistry::Source source)
+      : Model(spec, std::move(source)), tower_(registry_, vision), decoder_(registry_, decoder) {}
+
+  at::Tensor encode_images(const at::Tensor& patches, std::span<const GridThw> grids, core::Taps* taps) const override {
+    return tower_(patches, grids, taps);
+  }
+  at::Tensor embed(const at::Tensor& token_ids, const at::Tensor& image_features) const override {
+    return decoder_.embed(token_ids, image_features, spec_.image_token_id);
+  }
+  at::Tensor forward(const at::Tensor& embeddings, const at::Tensor& positions, core::AttentionContext& context,
+                     core::Taps* taps) const override {
+    return decoder_.forward(embeddings, positions, context, taps);
+  }
+  const at::Tensor& head() const override { return decoder_.head(); }
+
+ private:
+  Tower tower_;
+  QwenDecoder decoder_;
+};
+
+//   connector_width: of the features that the connector makes; `width_key` is where config.json says so
+ModelSpec qwen_vl_spec(const ConfigReader& root, const DecoderConfig& decoder, const PatchConfig& patches,
+                       int64_t connector_width, const char* width_key);
+
+}  // namespace sightloop::models
