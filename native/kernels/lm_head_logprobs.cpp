@@ -15,7 +15,7 @@ int64_t chunk_rows(int64_t vocabulary) { return std::max<int64_t>(16, kChunkElem
 
 // [rows, V] float32, divided by the temperature
 at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& weight, double temperature) {
-  auto logits = at::linear(hidden, weight).to(at::kFloat);
+  auto logits = head_logits(hidden, weight);
   return temperature == 1.0 ? logits : logits.div_(temperature);
 }
 
@@ -52,7 +52,7 @@ class HeadFunction : public torch::autograd::Function<HeadFunction> {
     const auto rows = hidden.size(0), step = chunk_rows(weight.size(0));
     at::Tensor dhidden, dweight;
     if (context->needs_input_grad(0)) dhidden = at::empty_like(hidden);
-    if (context->needs_input_grad(1)) dweight = at::zeros_like(weight);
+    if (context->needs_input_grad(1)) dweight = at::zeros(weight.sizes(), weight.options().dtype(at::kFloat));
     for (int64_t begin = 0; begin < rows; begin += step) {
       const auto count = std::min(step, rows - begin);
       const auto cut = [&](const at::Tensor& x) { return x.narrow(0, begin, count); };
@@ -67,10 +67,10 @@ class HeadFunction : public torch::autograd::Function<HeadFunction> {
       }
       if (gradients[0].defined()) d.scatter_add_(1, cut(targets).unsqueeze(1), cut(gradients[0]).unsqueeze(1));
       if (temperature != 1.0) d.div_(temperature);
-      d = d.to(hidden.scalar_type());
-      if (dhidden.defined()) cut(dhidden).copy_(at::mm(d, weight));
-      if (dweight.defined()) dweight.addmm_(d.t(), cut(hidden));
+      if (dhidden.defined()) cut(dhidden).copy_(at::mm(d.to(weight.scalar_type()), weight));
+      if (dweight.defined()) dweight.addmm_(d.t(), cut(hidden).to(at::kFloat));
     }
+    if (dweight.defined()) dweight = dweight.to(weight.scalar_type());
     return {dhidden, dweight, at::Tensor(), at::Tensor()};
   }
 };

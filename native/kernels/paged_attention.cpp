@@ -59,6 +59,7 @@ at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& 
                                      const at::Tensor& prompt_lengths, const at::Tensor& completion_lengths) {
   auto output = at::zeros_like(query);
   const auto block_size = key_cache.size(1);
+  const auto wide = at::promote_types(query.scalar_type(), at::kFloat);
   for (int64_t slot = 0; slot < query.size(0); ++slot) {
     const Held held{.blocks = block_table.data_ptr<int32_t>() + slot * block_table.size(1),
                     .prompt_length = prompt_lengths[slot].item<int64_t>(),
@@ -70,10 +71,10 @@ at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& 
     const auto index = at::tensor(rows, at::kLong);
     const auto repeats = query.size(1) / key_cache.size(2);
     const auto dense = [&](const at::Tensor& cache) {  // [length, N, H]
-      return cache.flatten(0, 1).index_select(0, index).repeat_interleave(repeats, 1);
+      return cache.flatten(0, 1).index_select(0, index).to(wide).repeat_interleave(repeats, 1);
     };
-    const auto scores = at::einsum("nh,tnh->nt", {query[slot], dense(key_cache)}) / std::sqrt(query.size(2));
-    output[slot] = at::einsum("nt,tnh->nh", {scores.softmax(-1), dense(value_cache)});
+    const auto scores = at::einsum("nh,tnh->nt", {query[slot].to(wide), dense(key_cache)}) / std::sqrt(query.size(2));
+    output[slot].copy_(at::einsum("nt,tnh->nh", {scores.softmax(-1), dense(value_cache)}));
   }
   return output;
 }
