@@ -188,7 +188,7 @@ std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::Pr
     const auto token_ids = prompts.token_ids.slice(0, offsets[row], offsets[row + 1]).to(at::kLong);
     modules::SegmentContext context({0, length}, /*causal=*/true);
     const auto hidden = policy_->forward(policy_->embed(token_ids, features), placed.positions, context, &taps);
-    core::tap(&taps, "logits", policy_->head()(hidden));
+    core::tap(&taps, "logits", policy_->logits(hidden, /*sampling=*/false));
     core::tap(&taps, "position_ids", placed.positions.to(at::kFloat));
     core::tap(&taps, "rope_delta", at::scalar_tensor(static_cast<float>(placed.delta)));
     results.push_back(std::move(taps.tensors));

@@ -41,6 +41,9 @@ at::Tensor rotate_reference(const at::Tensor& x, const at::Tensor& cos, const at
 at::Tensor swiglu(const at::Tensor& gate_up);
 at::Tensor swiglu_reference(const at::Tensor& gate_up);
 
+// x * sigmoid(1.702 x). Differentiable. Source: arXiv:1606.08415 section 2.
+at::Tensor quick_gelu(const at::Tensor& x);
+
 // Attention inside each of the segments [boundaries[i], boundaries[i + 1]) of packed rows, no row sees another segment.
 //   query [T, N, H]   key, value [T, K, H]   boundaries: ascending, 0 .. T   returns [T, N, H]. Differentiable.
 at::Tensor segment_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
@@ -81,6 +84,10 @@ at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& 
 // Puts the first rows.size(0) of key, value [T, K, H] into the cache.   rows [R] int64: block * B + position in it
 void store_paged(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tensor& rows, const at::Tensor& key,
                  const at::Tensor& value);
+
+// Logits in float32, products summed in float32 whatever the inputs: bfloat16 logits would be too coarse for log-probs.
+//   hidden [T, D]   weight [V, D]   returns [T, V] float32. Not differentiable.
+at::Tensor head_logits(const at::Tensor& hidden, const at::Tensor& weight);
 
 // Log-probability of each target and entropy of each next-token distribution, in float32 and in chunks of rows, so that
 // no [T, V] tensor exists; logits are recomputed in backward.

@@ -24,7 +24,7 @@ int64_t chunk_rows(int64_t vocabulary) { return std::max(kFewestRows, kChunkElem
 
 // [rows, V] float32, divided by the temperature
 at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& weight, double temperature) {
-  auto logits = product(hidden, weight, {}).to(at::kFloat);
+  auto logits = head_logits(hidden, weight);
   return temperature == 1.0 ? logits : logits.div_(temperature);
 }
 
@@ -125,12 +125,12 @@ class HeadFunction : public torch::autograd::Function<HeadFunction> {
           values[targets.data_ptr<int64_t>()[begin + row]] += of_row(dlogprobs);
         }
       });
-      const auto gradient = d.to(hidden.scalar_type());
-      if (dhidden.defined()) dhidden.narrow(0, begin, count).copy_(product(gradient, weight.t(), {}));
+      if (dhidden.defined()) dhidden.narrow(0, begin, count).copy_(product(d.to(weight.scalar_type()), weight.t(), {}));
       if (!context->needs_input_grad(1)) continue;
-      const auto part = weight_gradient(gradient, input);
+      const auto part = weight_gradient(d, input.to(at::kFloat));
       dweight = dweight.defined() ? dweight.add_(part) : part;
     }
+    if (dweight.defined()) dweight = dweight.to(weight.scalar_type());
     return {dhidden, dweight, at::Tensor(), at::Tensor()};
   }
 };
@@ -142,6 +142,9 @@ HeadLogprobs lm_head_logprobs(const at::Tensor& hidden, const at::Tensor& weight
   core::check_shape(weight, {-1, hidden.size(1)}, "lm_head.weight");
   core::check_shape(targets, {hidden.size(0)}, "lm_head_logprobs.targets");
   TORCH_CHECK(temperature > 0, "lm_head_logprobs: temperature must be > 0, got ", temperature);
+  TORCH_CHECK(
+      targets.numel() == 0 || (targets.min().item<int64_t>() >= 0 && targets.max().item<int64_t>() < weight.size(0)),
+      "lm_head_logprobs: a target is outside the vocabulary of ", weight.size(0));
   const auto results = HeadFunction::apply(hidden.contiguous(), weight, targets.contiguous(), temperature);
   return {.logprobs = results[0], .entropy = results[1]};
 }

@@ -57,8 +57,9 @@ class Model {
   //   embeddings [T, D]   positions [3, T] int64   returns hidden states after the final norm [T, D]
   virtual at::Tensor forward(const at::Tensor& embeddings, const at::Tensor& positions, core::AttentionContext& context,
                              core::Taps* taps) const = 0;
-  // [V, D]; logits are head()(hidden).
-  virtual const modules::Linear& head() const = 0;
+  virtual const modules::Linear& head() const = 0;  // [V, D]
+  //   hidden [T, D]   returns [T, V] float32, without a graph
+  at::Tensor logits(const at::Tensor& hidden, bool sampling) const;
   // Every linear of the language model, the head included.
   virtual void visit_linears(const std::function<void(modules::Linear&)>& visit) = 0;
 

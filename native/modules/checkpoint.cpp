@@ -8,15 +8,11 @@ namespace sightloop::modules {
 namespace {
 
 struct Call : torch::CustomClassHolder {
-  const Block* block;
-  RotaryAngles angles;
-  int64_t layer;
-  std::shared_ptr<core::AttentionContext> context;
-
-  at::Tensor run(const at::Tensor& x) const { return (*block)(x, angles, layer, *context); }
+  explicit Call(Computation run) : run(std::move(run)) {}
+  Computation run;
 };
 
-// `anchor` requires a gradient always, so that the block's weights get theirs even where its input needs none.
+// `anchor` requires a gradient always, so that the weights get theirs even where x needs none.
 class Checkpoint : public torch::autograd::Function<Checkpoint> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
@@ -31,22 +27,16 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
     const auto call = c10::static_intrusive_pointer_cast<Call>(context->saved_data["call"].toCapsule());
     const auto x = context->get_saved_variables()[0].detach().requires_grad_(context->needs_input_grad(0));
     const at::AutoGradMode with_graph(true);
-    torch::autograd::backward({call->run(x)}, {gradients[0]});  // adds to the gradients of the block's weights
+    torch::autograd::backward({call->run(x)}, {gradients[0]});  // adds to the gradients of the weights
     return {x.grad(), at::Tensor(), at::Tensor()};
   }
 };
 
 }  // namespace
 
-at::Tensor checkpoint(const Block& block, const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
-                      std::shared_ptr<core::AttentionContext> context) {
-  if (!at::GradMode::is_enabled()) return block(x, angles, layer, *context);
-  auto call = c10::make_intrusive<Call>();
-  call->block = &block;
-  call->angles = angles;
-  call->layer = layer;
-  call->context = std::move(context);
-  return Checkpoint::apply(x, at::empty({0}).requires_grad_(true), call);
+at::Tensor checkpoint(const at::Tensor& x, Computation run) {
+  if (!at::GradMode::is_enabled()) return run(x);
+  return Checkpoint::apply(x, at::empty({0}).requires_grad_(true), c10::make_intrusive<Call>(std::move(run)));
 }
 
 }  // namespace sightloop::modules

@@ -11,9 +11,13 @@ constexpr int64_t kMostPackedRows = 512;  // from there on the unpacked product 
 
 }  // namespace
 
-at::Tensor Linear::operator()(const at::Tensor& x) const {
-  const bool packs = packed.panels.defined() && !at::GradMode::is_enabled() && x.size(0) <= kMostPackedRows;
+at::Tensor Linear::operator()(const at::Tensor& x, bool sampling) const {
+  const bool packs = sampling && packed.panels.defined() && x.size(0) <= kMostPackedRows;
   return packs ? kernels::packed_linear(x, packed, bias) : kernels::linear(x, weight, bias);
+}
+
+void Linear::pack() {
+  if (weight.scalar_type() == at::kFloat) packed = kernels::pack_weight(weight.detach());
 }
 
 Linear create_linear(core::ParameterRegistry& registry, core::Part part, const std::vector<std::string>& names,

@@ -154,6 +154,8 @@ test("a process that exits while the engine works ends at once, with its own exi
       update_epochs: 1000,
       seed: 0,
       threads: 1,
+      activation_checkpointing: false,
+      pack_weights: true,
       image_cache_bytes: 1,
     };
     const script = join(folder, "exit.cjs");

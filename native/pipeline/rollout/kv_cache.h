@@ -46,6 +46,7 @@ class PrefillContext : public core::AttentionContext {
  public:
   //   boundaries of the prompts, ascending from 0   rows [T] int64: where each token's keys and values go
   PrefillContext(KvCache& cache, std::vector<int64_t> boundaries, at::Tensor rows);
+  bool samples() const override { return true; }
   at::Tensor attend(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
 
  private:
@@ -64,6 +65,7 @@ class DecodeContext : public core::AttentionContext {
     at::Tensor completion_lengths;  // [S] int32, the new token included; 0 and 0: idle
   };
   DecodeContext(KvCache& cache, Slots slots) : cache_(cache), slots_(std::move(slots)) {}
+  bool samples() const override { return true; }
   at::Tensor attend(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
 
  private:

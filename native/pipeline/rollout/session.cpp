@@ -148,7 +148,7 @@ void Session::prefill(size_t first_waiting) {
   PrefillContext context(cache_, boundaries, at::tensor(rows, at::kLong));
   const auto embedded = model_.embed(at::tensor(token_ids, at::kLong), features_of_(image_ids));
   const auto hidden = model_.forward(embedded, at::cat(positions, 1), context, nullptr);
-  const auto logits = model_.head()(hidden.index_select(0, at::tensor(last, at::kLong))).to(at::kFloat).contiguous();
+  const auto logits = model_.logits(hidden.index_select(0, at::tensor(last, at::kLong)), /*sampling=*/true);
   const auto width = logits.size(1);
   for (size_t i = 0; i < chosen.size(); ++i) {
     const auto* row = logits.data_ptr<float>() + static_cast<int64_t>(i) * width;
@@ -226,7 +226,7 @@ void Session::decode(std::vector<const Completion*>& changed) {
   DecodeContext context(cache_, slots(count));
   const auto embedded = model_.embed(token_ids, {});
   const auto hidden = model_.forward(embedded, positions.expand({3, count}), context, nullptr);
-  const auto logits = model_.head()(hidden).to(at::kFloat).contiguous();  // [count, V]
+  const auto logits = model_.logits(hidden, /*sampling=*/true);  // [count, V]
   const auto width = static_cast<size_t>(logits.size(1));
   at::parallel_for(0, active, 1, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch;
