@@ -6,17 +6,20 @@
 
 namespace sightloop::rollout {
 
-KvCache::KvCache(const models::ModelSpec& spec, int64_t block_size)
-    : block_size_(block_size), kv_heads_(spec.num_kv_heads), head_width_(spec.head_width) {
-  keys_.resize(static_cast<size_t>(spec.num_layers));
-  values_.resize(static_cast<size_t>(spec.num_layers));
+KvCache::KvCache(const models::Model& model, int64_t block_size)
+    : block_size_(block_size),
+      kv_heads_(model.spec().num_kv_heads),
+      head_width_(model.spec().head_width),
+      dtype_(model.dtype()) {
+  keys_.resize(static_cast<size_t>(model.spec().num_layers));
+  values_.resize(static_cast<size_t>(model.spec().num_layers));
   grow(64);
 }
 
 void KvCache::grow(int64_t blocks) {
   for (auto* layers : {&keys_, &values_})
     for (auto& cache : *layers) {
-      const auto more = at::zeros({blocks, block_size_, kv_heads_, head_width_}, at::kFloat);
+      const auto more = at::zeros({blocks, block_size_, kv_heads_, head_width_}, dtype_);
       cache = cache.defined() ? at::cat({cache, more}) : more;
     }
   for (int64_t block = num_blocks_ + blocks - 1; block >= num_blocks_; --block)

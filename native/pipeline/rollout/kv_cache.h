@@ -12,7 +12,7 @@ namespace sightloop::rollout {
 // Keys and values of every layer in blocks of `block_size` positions (arXiv:2309.06180). Grows as blocks are taken.
 class KvCache {
  public:
-  KvCache(const models::ModelSpec& spec, int64_t block_size);
+  KvCache(const models::Model& model, int64_t block_size);
 
   std::vector<int32_t> take(int64_t positions);  // enough blocks for so many positions
   void give_back(std::span<const int32_t> blocks);
@@ -32,6 +32,7 @@ class KvCache {
  private:
   void grow(int64_t blocks);
   int64_t block_size_, kv_heads_, head_width_;
+  at::ScalarType dtype_;
   int64_t num_blocks_ = 0;
   std::vector<int32_t> free_;
   std::vector<at::Tensor> keys_, values_;  // per layer [blocks, block_size, K, H]
