@@ -5,6 +5,8 @@
 
 #include <thread>
 
+#include "kernels/kernels.h"
+#include "models/load.h"
 #include "modules/contexts.h"
 #include "pipeline/data/positions.h"
 
@@ -30,13 +32,13 @@ void mark_trainable(models::Model& model, const EngineOptions& options) {
 
 }  // namespace
 
-Engine::Engine(EngineOptions options)
+Engine::Engine(EngineOptions options, const models::Progress& progress)
     : options_(std::move(options)),
       ranks_(std::make_unique<collectives::SingleProcess>()),
       images_(options_.image_processor, options_.image_cache_bytes) {
   at::set_num_threads(options_.threads > 0 ? options_.threads : static_cast<int>(std::thread::hardware_concurrency()));
   config_ = models::read_config(options_.model_path);
-  policy_ = models::load(options_.model_path);
+  policy_ = models::load(options_.model_path, options_.dtype, progress);
   TORCH_CHECK(policy_->spec().spatial_merge_size == options_.image_processor.merge_size, options_.model_path,
               ": config.json merges ", policy_->spec().spatial_merge_size,
               " patches a side, the image processor's merge_size is ", options_.image_processor.merge_size,
@@ -50,7 +52,7 @@ Engine::Engine(EngineOptions options)
   policy_->set_activation_checkpointing(options_.activation_checkpointing);
   if (options_.with_reference) {
     reference_ = options_.reference_path.empty() ? models::frozen_copy(*policy_, config_)
-                                                 : models::load(options_.reference_path);
+                                                 : models::load(options_.reference_path, options_.dtype, progress);
     TORCH_CHECK(reference_->spec().vocab_size == policy_->spec().vocab_size, options_.reference_path,
                 ": the reference has another vocabulary (", reference_->spec().vocab_size, ") than the policy (",
                 policy_->spec().vocab_size, ")");
@@ -60,6 +62,7 @@ Engine::Engine(EngineOptions options)
 
 ModelInfo Engine::model_info() const {
   return {.spec = policy_->spec(),
+          .dtype = policy_->dtype(),
           .num_parameters = policy_->parameters().num_elements(/*trainable_only=*/false),
           .num_trainable_parameters = policy_->parameters().num_elements(/*trainable_only=*/true)};
 }
@@ -200,12 +203,13 @@ std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::Traje
   auto learning = learner();
   update::accumulate_gradients(learning, batch, update_options(temperature));
   std::map<std::string, at::Tensor> gradients;
-  for (auto& parameter : policy_->parameters().all()) {
-    const auto gradient = std::exchange(parameter.value.mutable_grad(), at::Tensor());
+  for (const auto& parameter : policy_->parameters().all()) {
+    const auto& gradient = parameter.gradient();
     if (!gradient.defined()) continue;
     for (const auto& slice : parameter.slices)
       gradients[slice.name] = gradient.narrow(0, slice.begin, slice.rows).view(slice.shape).contiguous();
   }
+  policy_->parameters().clear_gradients();
   return gradients;
 }
 

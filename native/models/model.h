@@ -58,6 +58,8 @@ class Model {
   virtual at::Tensor forward(const at::Tensor& embeddings, const at::Tensor& positions, core::AttentionContext& context,
                              core::Taps* taps) const = 0;
   virtual const modules::Linear& head() const = 0;  // [V, D]
+  // Of weights, activations and the KV cache.
+  at::ScalarType dtype() const { return head().weight.scalar_type(); }
   //   hidden [T, D]   returns [T, V] float32, without a graph
   at::Tensor logits(const at::Tensor& hidden, bool sampling) const;
   // Every linear of the language model, the head included.
@@ -80,20 +82,5 @@ class Model {
 std::unique_ptr<Model> build(const nlohmann::json& config, core::ParameterRegistry::Source source);
 
 nlohmann::json read_config(const std::filesystem::path& folder);
-
-// Reads a Hugging Face folder. Every parameter must be there with its shape; tensors that no parameter uses are an error.
-std::unique_ptr<Model> load(const std::filesystem::path& folder);
-
-// A frozen copy: parameters that `model` trains are cloned, the others shared.
-std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config);
-
-// Fills the parameters from name -> tensor; `origin` names the source in errors.
-void fill(Model& model, const std::map<std::string, at::Tensor>& tensors, const std::string& origin);
-
-// Every slice of every parameter under its checkpoint name.
-std::vector<std::pair<std::string, at::Tensor>> named_tensors(const Model& model);
-
-// Random weights: matrices N(0, initializer_range), norms 1, biases 0; keyed by `seed` and the tensor's name.
-void initialize(Model& model, uint64_t seed);
 
 }  // namespace sightloop::models

@@ -6,9 +6,16 @@ export const count = z.int().positive();
 export const size = z.int().nonnegative();
 const path = z.string().min(1);
 
+export const dtypeSchema = z.enum(["float32", "bfloat16"]);
+
 export const modelSchema = z.strictObject({
   /** Folder in the Hugging Face layout: config.json, *.safetensors, tokenizer and preprocessor files. */
   path,
+  /**
+   * Of weights, activations and KV cache: bfloat16 halves their memory, float32 is usually faster on a CPU. Trained
+   * parameters have float32 masters either way, so training takes the less memory the more of the model is frozen.
+   */
+  dtype: dtypeSchema.default("float32"),
   train_vision_tower: z.boolean().default(false),
   train_connector: z.boolean().default(false),
   train_language_model: z.boolean().default(true),

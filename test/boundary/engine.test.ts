@@ -125,6 +125,7 @@ test("a process that exits while the engine works ends at once, with its own exi
       model_path: checkpoint,
       reference_path: null,
       with_reference: false,
+      dtype: "float32",
       image_processor: {
         patch_size: 14,
         temporal_patch_size: 2,

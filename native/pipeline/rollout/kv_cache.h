@@ -12,7 +12,7 @@ namespace sightloop::rollout {
 // Keys and values of every layer in blocks of `block_size` positions (arXiv:2309.06180).
 class KvCache {
  public:
-  KvCache(const models::ModelSpec& spec, int64_t block_size);
+  KvCache(const models::Model& model, int64_t block_size);
 
   // Room for so many blocks in all. Memory that no position was stored in stays untouched, so a generous bound costs
   // nothing; without room the cache grows by copying.
@@ -36,6 +36,7 @@ class KvCache {
 
  private:
   int64_t block_size_, kv_heads_, head_width_;
+  at::ScalarType dtype_;
   int64_t num_blocks_ = 0, used_blocks_ = 0;  // used: never free so far
   std::vector<int32_t> free_;                 // of the used ones
   std::vector<at::Tensor> keys_, values_;     // per layer [blocks, K, H, B] and [blocks, K, B, H]

@@ -19,7 +19,7 @@ Session::Session(const models::Model& model, SamplingOptions options, batches::P
       features_of_(std::move(features_of)),
       check_weights_(std::move(check_weights)),
       policy_version_(policy_version),
-      cache_(model.spec(), options_.kv_block_size) {}
+      cache_(model, options_.kv_block_size) {}
 
 void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_prompt) {
   check_weights_();
