@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../errors.js";
-import type { FinishReason, MemoryUse, ModelInfo, UpdateStats } from "./engine.js";
+import type { FinishReason, MemoryUse, ModelInfo, RolloutTimings, UpdateStats } from "./engine.js";
 
 declare const kind: unique symbol;
 /** A handle that only the addon can read. */
@@ -32,6 +32,7 @@ export interface RolloutColumns extends PromptColumns {
 export interface CollectedColumns extends RolloutColumns {
   readonly sampling_logprobs: Float32Array | null;
   readonly finish_reason: readonly FinishReason[];
+  readonly timings: RolloutTimings;
 }
 
 export interface TrajectoryColumns extends RolloutColumns {
