@@ -95,6 +95,17 @@ export interface Addon {
     temperature: number,
   ): Promise<Record<string, { shape: number[]; data: Float32Array }>>;
   initModel(folder: string, seed: number): Promise<number>;
+  /** Operations (or bytes) a second that this machine reaches; on a thread of their own. Medians over `seconds`. */
+  measureGemm(
+    product: "forward" | "input_gradient" | "weight_gradient",
+    rows: number,
+    inputs: number,
+    outputs: number,
+    threads: number,
+    seconds: number,
+  ): Promise<number>;
+  measureBandwidth(bytes: number, threads: number, seconds: number): Promise<number>;
+  readonly libtorchVersion: string;
   createStopSource(): StopSource;
   requestStop(source: StopSource): void;
 
