@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "binding/ceiling_functions.h"
 #include "binding/data_functions.h"
 #include "binding/engine_functions.h"
 #include "binding/model_functions.h"
@@ -14,6 +15,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   sightloop::binding::init_engine_functions(env, exports);
   sightloop::binding::init_model_functions(env, exports);
   sightloop::binding::init_rollout_functions(env, exports);
+  sightloop::binding::init_ceiling_functions(env, exports);
   return exports;
 }
 

@@ -142,6 +142,9 @@ Napi::Value update(const Napi::CallbackInfo& info) {
             set("skipped_completions", stats.skipped_completions);
             set("completion_tokens", stats.completion_tokens);
             set("computed_tokens", stats.computed_tokens);
+            set("forward_seconds", stats.forward_seconds);
+            set("backward_seconds", stats.backward_seconds);
+            set("optimizer_seconds", stats.optimizer_seconds);
             return result;
           };
         },

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../errors.js";
-import type { ByteProgress, Dtype, FinishReason, MemoryUse, ModelInfo, UpdateStats } from "./engine.js";
+import type { ByteProgress, Dtype, FinishReason, MemoryUse, ModelInfo, RolloutTimings, UpdateStats } from "./engine.js";
 
 declare const kind: unique symbol;
 /** A handle that only the addon can read. */
@@ -32,6 +32,7 @@ export interface RolloutColumns extends PromptColumns {
 export interface CollectedColumns extends RolloutColumns {
   readonly sampling_logprobs: Float32Array | null;
   readonly finish_reason: readonly FinishReason[];
+  readonly timings: RolloutTimings;
 }
 
 export interface TrajectoryColumns extends RolloutColumns {
@@ -104,6 +105,17 @@ export interface Addon {
     stop: Stop,
     progress: ByteProgress | undefined,
   ): Promise<number>;
+  /** Operations (or bytes) a second that this machine reaches; on a thread of their own. Medians over `seconds`. */
+  measureGemm(
+    product: "forward" | "input_gradient" | "weight_gradient",
+    rows: number,
+    inputs: number,
+    outputs: number,
+    threads: number,
+    seconds: number,
+  ): Promise<number>;
+  measureBandwidth(bytes: number, threads: number, seconds: number): Promise<number>;
+  readonly libtorchVersion: string;
   createStopSource(): StopSource;
   requestStop(source: StopSource): void;
 

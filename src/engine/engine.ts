@@ -208,6 +208,20 @@ export interface RolloutSession extends AsyncDisposable, AsyncIterable<Completio
   add(prompts: PromptBatch, completions_per_prompt: number): Promise<void>;
   /** Samples whatever is left, frees the KV cache and returns the batch. */
   finish(): Promise<RolloutBatch>;
+  /** Undefined until `finish` has returned. */
+  readonly timings: RolloutTimings | undefined;
+}
+
+/** Wall-clock time inside the engine, which is all of a rollout but the waits between calls. */
+export interface RolloutTimings {
+  /** Image features: patches, vision tower, connector. */
+  readonly vision_seconds: number;
+  /** Prompts, image features excluded, up to the logits of their last tokens. */
+  readonly prefill_seconds: number;
+  /** Decode steps up to their logits. */
+  readonly decode_seconds: number;
+  /** Draws from logits. */
+  readonly sampling_seconds: number;
 }
 
 /** Rewards of one rollout batch, row by row. `breakdown` holds the parts before weights. */
@@ -249,6 +263,10 @@ export interface UpdateStats {
   readonly completion_tokens: number;
   /** Tokens computed, prompts counted once per group and microbatch. */
   readonly computed_tokens: number;
+  /** Wall-clock time of the microbatches' forward passes (image features included) and losses, of backward, of optimizer steps. */
+  readonly forward_seconds: number;
+  readonly backward_seconds: number;
+  readonly optimizer_seconds: number;
 }
 
 export interface MemoryUse {

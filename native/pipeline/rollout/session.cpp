@@ -103,7 +103,9 @@ void Session::refill(std::vector<const Completion*>& changed) {
     waiting_.pop_front();
     prompt.waiting -= 1;
     prompt.running += 1;
+    core::Stopwatch watch;
     draw(completion, prompt.logits, scratch);
+    timings_.sampling_seconds += watch.lap();
     if (prompt.waiting == 0) std::vector<float>().swap(prompt.logits);
     Running running{.completion = index, .blocks = {}};
     if (completion.finish_reason) {
@@ -117,6 +119,7 @@ void Session::refill(std::vector<const Completion*>& changed) {
 
 // Computes the prompt of the first waiting completion and those after it that will start now, packed.
 void Session::prefill(size_t first_waiting) {
+  core::Stopwatch watch;
   const auto free_slots = options_.max_concurrent_completions - static_cast<int64_t>(active_.size());
   std::vector<size_t> chosen;
   int64_t tokens = 0, started = 0;
@@ -146,7 +149,10 @@ void Session::prefill(size_t first_waiting) {
     image_ids.insert(image_ids.end(), prompt.image_ids.begin(), prompt.image_ids.end());
   }
   PrefillContext context(cache_, boundaries, at::tensor(rows, at::kLong));
-  const auto embedded = model_.embed(at::tensor(token_ids, at::kLong), features_of_(image_ids));
+  timings_.prefill_seconds += watch.lap();
+  const auto features = features_of_(image_ids);
+  timings_.vision_seconds += watch.lap();
+  const auto embedded = model_.embed(at::tensor(token_ids, at::kLong), features);
   const auto hidden = model_.forward(embedded, at::cat(positions, 1), context, nullptr);
   const auto logits = model_.logits(hidden.index_select(0, at::tensor(last, at::kLong)), /*sampling=*/true);
   const auto width = logits.size(1);
@@ -154,6 +160,7 @@ void Session::prefill(size_t first_waiting) {
     const auto* row = logits.data_ptr<float>() + static_cast<int64_t>(i) * width;
     prompts_[chosen[i]].logits.assign(row, row + width);
   }
+  timings_.prefill_seconds += watch.lap();
 }
 
 void Session::draw(Completion& completion, std::span<const float> logits, std::vector<float>& scratch) {
@@ -206,6 +213,7 @@ DecodeContext::Slots Session::slots(int64_t count) const {
 
 // One token for every active slot. The batch has one of a few fixed sizes; slots past the active ones are idle.
 void Session::decode(std::vector<const Completion*>& changed) {
+  core::Stopwatch watch;
   const auto active = static_cast<int64_t>(active_.size());
   int64_t count = std::max<int64_t>(1, options_.max_concurrent_completions);
   while (count / 2 >= active && count > 1) count = (count + 1) / 2;
@@ -227,6 +235,7 @@ void Session::decode(std::vector<const Completion*>& changed) {
   const auto embedded = model_.embed(token_ids, {});
   const auto hidden = model_.forward(embedded, positions.expand({3, count}), context, nullptr);
   const auto logits = model_.logits(hidden, /*sampling=*/true);  // [count, V]
+  timings_.decode_seconds += watch.lap();
   const auto width = static_cast<size_t>(logits.size(1));
   at::parallel_for(0, active, 1, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch;
@@ -234,6 +243,7 @@ void Session::decode(std::vector<const Completion*>& changed) {
       draw(*completions_[active_[static_cast<size_t>(slot)].completion],
            {logits.data_ptr<float>() + static_cast<size_t>(slot) * width, width}, scratch);
   });
+  timings_.sampling_seconds += watch.lap();
 
   std::erase_if(active_, [&](const Running& running) {
     const auto& completion = *completions_[running.completion];

@@ -7,6 +7,7 @@
 
 #include "core/random.h"
 #include "core/stop.h"
+#include "core/timings.h"
 #include "models/completion_logprobs.h"
 #include "modules/contexts.h"
 
@@ -64,7 +65,9 @@ class Minibatch {
       stats_.learning_rate = learner_.optimizer.pass();
       return;
     }
+    core::Stopwatch watch;
     const auto result = learner_.optimizer.step();
+    stats_.optimizer_seconds += watch.lap();
     stats_.learning_rate = result.learning_rate;
     if (result.skipped) {
       stats_.skipped_steps += 1;
@@ -105,6 +108,7 @@ class Minibatch {
   }
 
   void microbatch(std::span<const RowGroup> groups, const at::Tensor& weights) {
+    core::Stopwatch watch;
     const auto packed = batches::pack(batch_.rollouts, groups, learner_.positions_of);
     modules::SharedPromptContext context(packed.groups);
     const auto result = models::completion_logprobs(learner_.model, packed, learner_.features_of(packed.image_ids),
@@ -117,8 +121,10 @@ class Minibatch {
                                                .reference_logprobs = pick(batch_.reference_logprobs),
                                                .advantages = pick(batch_.advantages),
                                                .weights = pick(weights)});
+    stats_.forward_seconds += watch.lap();
     loss.loss.backward();
     learner_.model.parameters().collect_gradients();
+    stats_.backward_seconds += watch.lap();
     sums_.loss += loss.loss.item<double>();
     sums_.policy_loss += loss.policy_loss;
     sums_.kl_reference += loss.kl_reference;

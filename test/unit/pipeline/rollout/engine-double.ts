@@ -94,6 +94,7 @@ export class EngineDouble {
     const { weight } = this;
     const settings = this.options;
     return {
+      timings: undefined,
       add: async (prompts: PromptBatch, completions_per_prompt: number) => {
         const ids = flatValues<BigInt64Array>(prompts, "prompt_id");
         const { offsets, values } = listValues<Int32Array>(prompts, "token_ids");
@@ -172,6 +173,7 @@ export class EngineDouble {
       },
       ...{ entropy: 1, ratio_max: 1, grad_norm: 1, learning_rate: 0.1, optimizer_step: this.optimizer_step },
       ...{ skipped_steps: 0, clamped_log_ratios: 0, skipped_completions: 0, completion_tokens: 1, computed_tokens: 1 },
+      ...{ forward_seconds: 1, backward_seconds: 1, optimizer_seconds: 1 },
     };
   }
 
