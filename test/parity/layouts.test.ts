@@ -134,7 +134,7 @@ describe("files that contradict each other are refused by name", () => {
     const opening = openTestEngine(folder, { with_reference: false });
     await expect(opening).rejects.toMatchObject({
       code: "CHECKPOINT_INVALID",
-      message: expect.stringMatching(message),
+      message: expect.stringMatching(message) as string,
     });
   });
 
