@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -49,26 +50,11 @@ at::Tensor quick_gelu(const at::Tensor& x);
 at::Tensor segment_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                              std::span<const int64_t> boundaries, bool causal);
 
-// What shared_prompt_attention computes together, worked out once per pass and used by every layer.
-struct SharedPromptPlan {
-  struct Bucket {     // equally long causal sequences
-    at::Tensor rows;  // [count * length] int64
-    int64_t count, length;
-  };
-  struct Cross {  // all completion tokens of a group see its whole prompt
-    int64_t prompt_begin, prompt_length, completion_begin, completion_tokens;
-  };
-  int64_t num_tokens = 0;
-  std::vector<Bucket> causal;
-  std::vector<Cross> cross;
-};
-SharedPromptPlan plan_shared_prompt(const core::Groups& groups);
-
-// Causal attention of groups whose completions share one prompt: each completion sees the prompt and itself.
-//   query [T, N, H]   key, value [T, K, H]   returns [T, N, H]. Differentiable.
-// The two parts are merged by log-sum-exp; the backward runs each part with the merged output and log-sum-exp.
+// Causal attention of groups whose completions share one prompt: each completion sees the prompt and itself. The prompt's
+// keys and values stand once for all of them, in forward and backward.
+//   query [T, N, H]   key, value [T, K, H]   groups: from token 0 on, end to end   returns [T, N, H]. Differentiable.
 at::Tensor shared_prompt_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                   const SharedPromptPlan& plan);
+                                   const std::shared_ptr<const core::Groups>& groups);
 
 // One query per slot against a paged key/value cache. Neighbouring slots with the same prompt read it together.
 //   query [S, N, H]   key_cache [blocks, K, H, B], value_cache [blocks, K, B, H], B positions a block; float32 or bfloat16

@@ -34,8 +34,7 @@ struct RowSums {
 };
 
 SIGHTLOOP_CPU_CLONES RowSums sum_row(const float* logits, int64_t count) {
-  float highest = logits[0];
-  for (int64_t i = 1; i < count; ++i) highest = logits[i] > highest ? logits[i] : highest;
+  const float highest = core::maximum(logits, count);
   double total = 0, weighted = 0;  // of e^(logit - highest), and of that times (logit - highest)
   for (int64_t begin = 0; begin < count; begin += kBlock) {
     const auto end = std::min(begin + kBlock, count);

@@ -5,71 +5,22 @@
 
 #include "core/check.h"
 #include "core/cpu.h"
-#include "core/lanes.h"
 #include "kernels/kernels.h"
+#include "kernels/tiles.h"
 
-// M rows, K inputs, N outputs. A panel is 32 outputs: [K][32] floats, so that one step over K loads two vectors of weights and
-// multiplies them with R rows' inputs, each broadcast. The order of the sum over K is fixed: a row's result depends neither
-// on the other rows nor on the threads.
+// A panel is 32 outputs: [inputs][32] floats, so that one step over the inputs loads two vectors of weights and multiplies them
+// with as many rows' inputs as the registers hold sums for.
 namespace sightloop::kernels {
 namespace {
 
-using core::kLanes;
-using core::Lanes;
-
-constexpr int64_t kPanel = 2 * kLanes;
+constexpr int64_t kPanel = 2 * core::kLanes;
 constexpr int64_t kDepth = 1024;  // inputs summed at once: their part of a panel stays in the second-level cache
 
-struct Tile {
-  const float *x, *panel, *bias;  // bias: 32 floats, or null to go on from what y holds
-  float* y;
-  int64_t x_stride, y_stride, depth;
-};
-
-template <int64_t R>
-SIGHTLOOP_INLINE void multiply(const Tile& tile) {
-  Lanes low[R], high[R];
-  for (int64_t r = 0; r < R; ++r) {
-    const auto* start = tile.bias != nullptr ? tile.bias : tile.y + r * tile.y_stride;
-    low[r] = core::load(start);
-    high[r] = core::load(start + kLanes);
-  }
-  const auto* weights = tile.panel;
-  for (int64_t k = 0; k < tile.depth; ++k, weights += kPanel) {
-    const Lanes first = core::load(weights), second = core::load(weights + kLanes);
-    for (int64_t r = 0; r < R; ++r) {
-      const float input = tile.x[r * tile.x_stride + k];
-      low[r] += input * first;
-      high[r] += input * second;
-    }
-  }
-  for (int64_t r = 0; r < R; ++r) {
-    core::store(tile.y + r * tile.y_stride, low[r]);
-    core::store(tile.y + r * tile.y_stride + kLanes, high[r]);
-  }
+SIGHTLOOP_CPU_CLONES void multiply_wide(const Product& product, int64_t rows) {
+  multiply_rows<kWideRows, 2>(product, rows);
 }
-
-// All rows of one panel, R at a time.   y [rows][32]
-template <int64_t R>
-SIGHTLOOP_INLINE void multiply_rows(Tile tile, int64_t rows) {
-  constexpr int64_t kFew = std::min<int64_t>(R, 4);
-  for (; rows >= R; rows -= R, tile.x += R * tile.x_stride, tile.y += R * tile.y_stride) multiply<R>(tile);
-  for (; rows >= kFew; rows -= kFew, tile.x += kFew * tile.x_stride, tile.y += kFew * tile.y_stride)
-    multiply<kFew>(tile);
-  for (; rows > 0; --rows, tile.x += tile.x_stride, tile.y += tile.y_stride) multiply<1>(tile);
-}
-
-// 12 x 2 sums fill the 32 registers of AVX-512, 3 x 2 (of two registers each) the 16 of AVX2.
-SIGHTLOOP_CPU_CLONES void multiply_wide(const Tile& tile, int64_t rows) { multiply_rows<12>(tile, rows); }
-SIGHTLOOP_CPU_CLONES void multiply_narrow(const Tile& tile, int64_t rows) { multiply_rows<3>(tile, rows); }
-
-bool has_wide_registers() {
-#if defined(__x86_64__)
-  static const bool wide = __builtin_cpu_supports("avx512f") != 0;
-  return wide;
-#else
-  return true;
-#endif
+SIGHTLOOP_CPU_CLONES void multiply_narrow(const Product& product, int64_t rows) {
+  multiply_rows<kNarrowRows, 2>(product, rows);
 }
 
 }  // namespace
@@ -102,15 +53,21 @@ at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const 
       if (bias.defined()) std::copy_n(bias.data_ptr<float>() + begin, width, start);
       if (width < kPanel) ragged.resize(static_cast<size_t>(rows * kPanel));
       const auto* weights = weight.panels.data_ptr<float>() + panel * inputs * kPanel;
-      for (int64_t depth = 0; depth < inputs; depth += kDepth)
-        multiply_panel({.x = input.data_ptr<float>() + depth,
-                        .panel = weights + depth * kPanel,
-                        .bias = depth == 0 ? start : nullptr,
-                        .y = width < kPanel ? ragged.data() : y.data_ptr<float>() + begin,
-                        .x_stride = inputs,
-                        .y_stride = width < kPanel ? kPanel : weight.outputs,
+      for (int64_t depth = 0; depth < inputs; depth += kDepth) {
+        auto* target = width < kPanel ? ragged.data() : y.data_ptr<float>() + begin;
+        const auto y_row = width < kPanel ? kPanel : weight.outputs;
+        multiply_panel({.a = input.data_ptr<float>() + depth,
+                        .a_row = inputs,
+                        .a_step = 1,
+                        .b = weights + depth * kPanel,
+                        .b_step = kPanel,
+                        .c = target,
+                        .c_row = y_row,
+                        .start = depth == 0 ? start : target,
+                        .start_row = depth == 0 ? 0 : y_row,
                         .depth = std::min(kDepth, inputs - depth)},
                        rows);
+      }
       if (width < kPanel)
         for (int64_t row = 0; row < rows; ++row)
           std::copy_n(ragged.data() + row * kPanel, width, y.data_ptr<float>() + row * weight.outputs + begin);
