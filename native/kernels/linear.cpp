@@ -34,8 +34,7 @@ const std::optional<c10::TypedOperatorHandle<LinearPointwise>>& linear_pointwise
 
 // x [M, K] @ weight [N, K]^T + bias, any strides, without a graph
 at::Tensor onednn(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  static const c10::List<std::optional<at::Scalar>> none;
-  return linear_pointwise()->call(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none", none, "");
+  return linear_pointwise()->call(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none", {}, "");
 }
 
 bool suits_onednn(const at::Tensor& x, const at::Tensor& weight) {

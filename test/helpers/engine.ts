@@ -1,4 +1,4 @@
-import type { Engine, EngineOptions, SamplingOptions } from "../../src/engine/engine.js";
+import type { Engine, EngineOptions, SamplingOptions, UpdateStats } from "../../src/engine/engine.js";
 import { openEngine } from "../../src/engine/native-engine.js";
 import { loadProcessor, type Processor } from "../../src/pipeline/data/processor.js";
 
@@ -70,3 +70,7 @@ export function sampling(overrides: Partial<SamplingOptions> = {}): SamplingOpti
     ...overrides,
   };
 }
+
+/** What repeats bit for bit: everything but how long it took. */
+export const untimed = (stats: UpdateStats): object =>
+  Object.fromEntries(Object.entries(stats).filter(([name]) => !name.endsWith("_seconds")));
