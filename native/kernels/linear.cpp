@@ -34,7 +34,8 @@ const std::optional<c10::TypedOperatorHandle<LinearPointwise>>& linear_pointwise
 
 // x [M, K] @ weight [N, K]^T + bias, any strides, without a graph
 at::Tensor onednn(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return linear_pointwise()->call(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none", {}, "");
+  return linear_pointwise()->call(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none",
+                                  c10::List<std::optional<at::Scalar>>(), "");
 }
 
 bool suits_onednn(const at::Tensor& x, const at::Tensor& weight) {

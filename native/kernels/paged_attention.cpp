@@ -2,7 +2,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 
@@ -10,6 +9,7 @@
 #include "core/cpu.h"
 #include "core/lanes.h"
 #include "kernels/kernels.h"
+#include "kernels/paged.h"
 
 // S slots, N query heads, K key/value heads, H head width, B positions in a block.
 namespace sightloop::kernels {
@@ -21,7 +21,8 @@ using core::Lanes;
 constexpr int64_t kSlotsPerTask = 8;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-int64_t blocks_of(int64_t positions, int64_t block_size) { return (positions + block_size - 1) / block_size; }
+// Two partial sums everywhere: enough independent sums for one query alone to keep the multipliers busy, and the same order
+// of adding however many queries are computed together.
 
 // scores[q][i] = queries[q] . keys[:, i] * scale for the B positions of one block.   keys [H, B]
 template <int64_t Q, typename T>
@@ -29,12 +30,19 @@ SIGHTLOOP_INLINE void score_block(const T* keys, int64_t block_size, const float
                                   float scale, float* const* scores) {
   int64_t begin = 0;
   for (; begin + kLanes <= block_size; begin += kLanes) {
-    Lanes totals[Q] = {};
-    for (int64_t h = 0; h < width; ++h) {
-      const Lanes key = core::load(keys + h * block_size + begin);
-      for (int64_t q = 0; q < Q; ++q) totals[q] += queries[q][h] * key;
+    Lanes even[Q] = {}, odd[Q] = {};
+    int64_t h = 0;
+    for (; h + 2 <= width; h += 2) {
+      const Lanes first = core::load(keys + h * block_size + begin),
+                  second = core::load(keys + (h + 1) * block_size + begin);
+      for (int64_t q = 0; q < Q; ++q) {
+        even[q] += queries[q][h] * first;
+        odd[q] += queries[q][h + 1] * second;
+      }
     }
-    for (int64_t q = 0; q < Q; ++q) core::store(scores[q] + begin, totals[q] * scale);
+    for (; h < width; ++h)
+      for (int64_t q = 0; q < Q; ++q) even[q] += queries[q][h] * core::load(keys + h * block_size + begin);
+    for (int64_t q = 0; q < Q; ++q) core::store(scores[q] + begin, (even[q] + odd[q]) * scale);
   }
   for (; begin < block_size; ++begin)
     for (int64_t q = 0; q < Q; ++q) {
@@ -48,24 +56,31 @@ SIGHTLOOP_INLINE void score_block(const T* keys, int64_t block_size, const float
 template <int64_t Q, int64_t L, typename T>
 SIGHTLOOP_INLINE void weigh_lanes(const T* values, int64_t count, int64_t width, const float* const* weights,
                                   float* const* outputs, int64_t h) {
-  Lanes totals[Q][L];
+  Lanes even[Q][L], odd[Q][L] = {};
   for (int64_t q = 0; q < Q; ++q)
-    for (int64_t l = 0; l < L; ++l) totals[q][l] = core::load(outputs[q] + h + l * kLanes);
-  for (int64_t i = 0; i < count; ++i) {
-    Lanes value[L];
-    for (int64_t l = 0; l < L; ++l) value[l] = core::load(values + i * width + h + l * kLanes);
-    for (int64_t q = 0; q < Q; ++q)
-      for (int64_t l = 0; l < L; ++l) totals[q][l] += weights[q][i] * value[l];
-  }
+    for (int64_t l = 0; l < L; ++l) even[q][l] = core::load(outputs[q] + h + l * kLanes);
+  int64_t i = 0;
+  for (; i + 2 <= count; i += 2)
+    for (int64_t l = 0; l < L; ++l) {
+      const Lanes first = core::load(values + i * width + h + l * kLanes),
+                  second = core::load(values + (i + 1) * width + h + l * kLanes);
+      for (int64_t q = 0; q < Q; ++q) {
+        even[q][l] += weights[q][i] * first;
+        odd[q][l] += weights[q][i + 1] * second;
+      }
+    }
+  for (; i < count; ++i)
+    for (int64_t l = 0; l < L; ++l)
+      for (int64_t q = 0; q < Q; ++q) even[q][l] += weights[q][i] * core::load(values + i * width + h + l * kLanes);
   for (int64_t q = 0; q < Q; ++q)
-    for (int64_t l = 0; l < L; ++l) core::store(outputs[q] + h + l * kLanes, totals[q][l]);
+    for (int64_t l = 0; l < L; ++l) core::store(outputs[q] + h + l * kLanes, even[q][l] + odd[q][l]);
 }
 
 template <int64_t Q, typename T>
 SIGHTLOOP_INLINE void weigh_block(const T* values, int64_t count, int64_t width, const float* const* weights,
                                   float* const* outputs) {
   int64_t h = 0;
-  for (; h + 4 * kLanes <= width; h += 4 * kLanes) weigh_lanes<Q, 4>(values, count, width, weights, outputs, h);
+  for (; h + 2 * kLanes <= width; h += 2 * kLanes) weigh_lanes<Q, 2>(values, count, width, weights, outputs, h);
   for (; h + kLanes <= width; h += kLanes) weigh_lanes<Q, 1>(values, count, width, weights, outputs, h);
   for (; h < width; ++h)
     for (int64_t q = 0; q < Q; ++q)
@@ -102,17 +117,12 @@ SIGHTLOOP_INLINE void weigh_span(const Span<T>& span, int64_t block_size, int64_
   }
 }
 
-// In place: e^(score - highest), 0 where `seen` is passed in neither part; returns 1 / their sum.
+// In place: e^(score - highest); returns 1 / their sum.   padded: a multiple of kLanes
 SIGHTLOOP_INLINE float softmax(float* scores, int64_t padded) {
-  Lanes highest = core::load(scores);
-  for (int64_t i = kLanes; i < padded; i += kLanes) {
-    const Lanes x = core::load(scores + i);
-    highest = x > highest ? x : highest;
-  }
-  const float top = core::maximum(highest);
+  const float highest = core::maximum(scores, padded);
   Lanes total = {};
   for (int64_t i = 0; i < padded; i += kLanes) {
-    const Lanes weight = core::exponential(core::load(scores + i) - top);
+    const Lanes weight = core::exponential(core::load(scores + i) - highest);
     core::store(scores + i, weight);
     total += weight;
   }
@@ -124,6 +134,7 @@ SIGHTLOOP_INLINE void in_tiles(int64_t count, const Visit& visit) {
   int64_t q = 0;
   for (; q + 8 <= count; q += 8) visit(std::integral_constant<int64_t, 8>(), q);
   for (; q + 4 <= count; q += 4) visit(std::integral_constant<int64_t, 4>(), q);
+  for (; q + 2 <= count; q += 2) visit(std::integral_constant<int64_t, 2>(), q);
   for (; q < count; ++q) visit(std::integral_constant<int64_t, 1>(), q);
 }
 
@@ -263,29 +274,6 @@ void attend_all(const at::Tensor& query, const at::Tensor& key_cache, const at::
 
 }  // namespace
 
-at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& key_cache,
-                                     const at::Tensor& value_cache, const at::Tensor& block_table,
-                                     const at::Tensor& prompt_lengths, const at::Tensor& completion_lengths) {
-  auto output = at::zeros_like(query);
-  const auto block_size = key_cache.size(3), repeats = query.size(1) / key_cache.size(1);
-  for (int64_t slot = 0; slot < query.size(0); ++slot) {
-    const auto prompt = prompt_lengths[slot].item<int64_t>(), own = completion_lengths[slot].item<int64_t>();
-    if (prompt + own == 0) continue;
-    const auto prompt_blocks = blocks_of(prompt, block_size);
-    const auto dense = [&](const at::Tensor& cache) {  // cache [blocks, B, K, H]   returns [prompt + own, N, H]
-      const auto part = [&](int64_t first, int64_t length) {
-        const auto blocks = block_table[slot].narrow(0, first, blocks_of(length, block_size)).to(at::kLong);
-        return cache.index_select(0, blocks).flatten(0, 1).narrow(0, 0, length);
-      };
-      return at::cat({part(0, prompt), part(prompt_blocks, own)}).repeat_interleave(repeats, 1);
-    };
-    const auto scores =
-        at::einsum("nh,tnh->nt", {query[slot], dense(key_cache.permute({0, 3, 1, 2}))}) / std::sqrt(query.size(2));
-    output[slot] = at::einsum("nt,tnh->nh", {scores.softmax(-1), dense(value_cache.permute({0, 2, 1, 3}))});
-  }
-  return output;
-}
-
 at::Tensor paged_attention(const at::Tensor& query, const at::Tensor& key_cache, const at::Tensor& value_cache,
                            const at::Tensor& block_table, const at::Tensor& prompt_lengths,
                            const at::Tensor& completion_lengths) {
@@ -307,41 +295,6 @@ at::Tensor paged_attention(const at::Tensor& query, const at::Tensor& key_cache,
   else
     attend_all<float>(input, key_cache, value_cache, lengths, output);
   return output.to(query.scalar_type());
-}
-
-namespace {
-
-template <typename T>
-void store_rows(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tensor& rows, const at::Tensor& key,
-                const at::Tensor& value) {
-  const auto kv_heads = key_cache.size(1), width = key_cache.size(2), block_size = key_cache.size(3);
-  auto *keys = key_cache.data_ptr<T>(), *values = value_cache.data_ptr<T>();
-  const auto* places = rows.data_ptr<int64_t>();
-  at::parallel_for(0, rows.size(0), 64, [&](int64_t begin, int64_t end) {
-    for (auto row = begin; row < end; ++row) {
-      const auto block = places[row] / block_size, position = places[row] % block_size;
-      for (int64_t head = 0; head < kv_heads; ++head) {
-        const auto shift = (block * kv_heads + head) * width * block_size;
-        const auto* k = key.data_ptr<T>() + row * key.stride(0) + head * key.stride(1);
-        const auto* v = value.data_ptr<T>() + row * value.stride(0) + head * value.stride(1);
-        for (int64_t h = 0; h < width; ++h) keys[shift + h * block_size + position] = k[h];
-        std::copy_n(v, width, values + shift + position * width);
-      }
-    }
-  });
-}
-
-}  // namespace
-
-void store_paged(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tensor& rows, const at::Tensor& key,
-                 const at::Tensor& value) {
-  core::check_shape(key, {-1, key_cache.size(1), key_cache.size(2)}, "store_paged.key");
-  core::check_shape(value, key.sizes(), "store_paged.value");
-  TORCH_INTERNAL_ASSERT(rows.size(0) <= key.size(0) && key.stride(2) == 1 && value.stride(2) == 1);
-  if (key_cache.scalar_type() == at::kBFloat16)
-    store_rows<c10::BFloat16>(key_cache, value_cache, rows, key, value);
-  else
-    store_rows<float>(key_cache, value_cache, rows, key, value);
 }
 
 }  // namespace sightloop::kernels
