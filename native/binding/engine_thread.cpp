@@ -61,8 +61,7 @@ struct EngineThread::Call {
 namespace {
 
 // Jobs running in this process. process.exit() ends in libc's exit(), which destroys libtorch's statics while an engine
-// thread may still use them. The handler below is registered after libtorch's own, so it runs first, and leaves at once
-// when a job is running. Process-wide because exit handlers are.
+// thread may still use them. The handler below leaves at once when a job is running. Process-wide because exit handlers are.
 std::atomic<int> running_jobs{0};
 
 void leave_if_busy(int status, void* /*unused*/) {
@@ -76,18 +75,16 @@ struct RunningJob {
   RunningJob& operator=(const RunningJob&) = delete;
 };
 
-void register_exit_handler() {
+}  // namespace
+
+void leave_at_exit_if_busy() {
 #ifdef __GLIBC__
-  static std::once_flag once;
-  std::call_once(once, [] { on_exit(leave_if_busy, nullptr); });
+  on_exit(leave_if_busy, nullptr);
 #endif
 }
 
-}  // namespace
-
 EngineThread::EngineThread(Napi::Env env)
     : env_(env), callback_(Callback::New(env, "sightloop-engine", /*maxQueueSize=*/0, /*initialThreadCount=*/1)) {
-  register_exit_handler();
   callback_.Unref(env);
   thread_ = std::thread([this] { work(); });
   napi_add_env_cleanup_hook(env_, end_with_environment, this);

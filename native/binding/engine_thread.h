@@ -54,4 +54,8 @@ class EngineThread {
   std::thread thread_;
 };
 
+// Call it when the process has begun to exit: handlers run last in, first out, and libraries register theirs when they are
+// first used, so that only the latest of all comes before their statics are destroyed.
+void leave_at_exit_if_busy();
+
 }  // namespace sightloop::binding
