@@ -7,7 +7,7 @@ import { type Checkpoint, type Cursor, latestCheckpoint, removeAfter, writeCheck
 import { configHash, configYaml, differingKeys } from "./config-file.js";
 import { namesIn, writeAtomically, writing } from "./files.js";
 import { type ImageFile, imageStore } from "./image-files.js";
-import { lockFolder } from "./lock.js";
+import { isLockFile, lockFolder } from "./lock.js";
 import { openMetricsFile, truncateMetrics } from "./metrics-file.js";
 import { rolloutFilesAfter, type RowText, writeRollouts } from "./rollout-files.js";
 
@@ -53,6 +53,7 @@ export async function openRunFolder(options: RunFolderOptions): Promise<RunRecor
     await mkdir(folder, { recursive: true });
     const unlock = await lockFolder(folder);
     try {
+      if (!options.resume) await checkEmpty(folder); // again: another run may have come and gone meanwhile
       const resumed = options.resume ? await rewind(options) : undefined;
       await writeAtomically(join(folder, "config.yaml"), configYaml(options.config));
       const manifest = resumed === undefined ? "manifest.json" : `manifest-resumed-${resumed.cursor.step}.json`;
@@ -118,7 +119,7 @@ async function record(
 }
 
 async function checkEmpty(folder: string): Promise<void> {
-  if ((await namesIn(folder)).length === 0) return;
+  if ((await namesIn(folder)).every(isLockFile)) return;
   throw new UserError(
     "RUN_FOLDER_IN_USE",
     `${folder} is not empty`,
