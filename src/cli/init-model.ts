@@ -1,9 +1,9 @@
-import { cp, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { cp, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { initModel } from "../engine/init.js";
 import { UserError } from "../errors.js";
-import { namesIn, writing } from "../reports/files.js";
+import { makeFolder, namesIn, writing } from "../reports/files.js";
 
 /** The package's own folder: presets and data are found from here, whatever the working directory. */
 export const package_folder = fileURLToPath(new URL("../../", import.meta.url));
@@ -52,7 +52,7 @@ export async function initFolder(source: string, output: string, seed: number): 
     if ((await namesIn(target)).length > 0)
       throw new UserError("RUN_FOLDER_IN_USE", `${output} exists and is not empty`, "Choose another --output.");
     try {
-      await mkdir(temporary, { recursive: true });
+      await makeFolder(temporary);
       for (const name of await readdir(source))
         if (/\.(json|jinja|txt)$/.test(name) && !name.includes(".safetensors"))
           await cp(join(source, name), join(temporary, name), { recursive: true });

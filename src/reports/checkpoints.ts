@@ -1,7 +1,7 @@
 import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../errors.js";
-import { namesIn, syncFolder, syncTree, writeAtomically } from "./files.js";
+import { makeFolder, namesIn, syncFolder, syncTree, writeAtomically } from "./files.js";
 
 /** Where a run stands after a finished step; with the engine's state, all that a resume needs. */
 export interface Cursor {
@@ -32,7 +32,7 @@ export async function writeCheckpoint(
   keep_last: number,
   write: (folder: string) => Promise<void>,
 ): Promise<string> {
-  await mkdir(root, { recursive: true });
+  await makeFolder(root);
   const name = nameOf(cursor.step);
   const temporary = join(root, `.tmp-${name}-${process.pid}`);
   await rm(temporary, { recursive: true, force: true });

@@ -1,4 +1,4 @@
-import { open, readdir, rename } from "node:fs/promises";
+import { mkdir, open, readdir, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UserError } from "../errors.js";
 
@@ -31,6 +31,35 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
     );
   }
 }
+
+/**
+ * Makes a folder and those above it that are missing. Node's own recursive mkdir never returns where a file system
+ * answers ENOENT although the folder above is there, as /proc does.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  if (await isFolder(path)) return;
+  const above = dirname(path);
+  if (above !== path) await makeFolder(above);
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await isFolder(path))) return; // made by another process meanwhile
+    if (code !== "ENOENT") throw error;
+    throw new UserError(
+      "FILE_NOT_WRITABLE",
+      `${path} cannot be made: no folders can be made in ${above}`,
+      "Choose a folder on a disk.",
+      { cause: error },
+    );
+  }
+}
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (status) => status.isDirectory(),
+    () => false,
+  );
 
 /** Replaces a file as a whole: a reader sees the old text or the new one, also after a power cut. */
 export async function writeAtomically(path: string, data: string | Uint8Array): Promise<void> {

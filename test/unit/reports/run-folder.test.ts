@@ -8,7 +8,7 @@ import { promptBatch } from "../../../src/batches/prompt.js";
 import { UserError } from "../../../src/errors.js";
 import { supervisedTrajectories } from "../../../src/pipeline/trajectory/supervised.js";
 import { latestCheckpoint, writeCheckpoint } from "../../../src/reports/checkpoints.js";
-import { writing } from "../../../src/reports/files.js";
+import { makeFolder, writing } from "../../../src/reports/files.js";
 import { lockFolder } from "../../../src/reports/lock.js";
 import { openRunFolder, type RunRecord } from "../../../src/reports/run-folder.js";
 
@@ -257,6 +257,21 @@ describe("the disk", () => {
     const error = await refusal(open());
     await chmod(root, 0o700);
     expect(error.message).toContain("permission denied");
+  });
+
+  test.skipIf(process.platform !== "linux")("a file system that takes no folders says so, and at once", async () => {
+    const error = await refusal(makeFolder("/proc/sightloop/run"));
+    expect(error.code).toBe("FILE_NOT_WRITABLE");
+    expect(error.message).toBe("/proc/sightloop cannot be made: no folders can be made in /proc");
+  });
+
+  test("folders are made with those above them, also by several at once", async () => {
+    const path = join(root, "a", "b", "c");
+    await Promise.all([makeFolder(path), makeFolder(path), makeFolder(join(root, "a", "d"))]);
+    await makeFolder(path);
+    expect((await readdir(join(root, "a"))).sort()).toEqual(["b", "d"]);
+    await writeFile(join(path, "file"), "");
+    await expect(makeFolder(join(path, "file"))).rejects.toThrow("EEXIST");
   });
 
   test("a file in the way says so", async () => {
