@@ -11,6 +11,7 @@
 #include <set>
 
 #include "checkpoint/dtypes.h"
+#include "checkpoint/json.h"
 #include "checkpoint/safetensors.h"
 
 namespace sightloop::checkpoint {
@@ -21,16 +22,16 @@ constexpr auto kCopyAgain = ". Copy or download the file again.";
 class Map {
  public:
   explicit Map(const std::filesystem::path& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe does not wait for its writer
     TORCH_CHECK(file >= 0, path.string(), ": cannot be opened: ", std::strerror(errno),
                 ". Check the path and its permissions.");
     struct stat status {};
-    const bool known = ::fstat(file, &status) == 0;
+    const bool known = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
     size_ = known ? static_cast<size_t>(status.st_size) : 0;
-    if (size_ > 0) bytes_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
+    if (known && size_ > 0) bytes_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
     ::close(file);
-    TORCH_CHECK(known && size_ >= 8, path.string(), ": is ", size_, " bytes, too short for a safetensors file",
-                kCopyAgain);
+    TORCH_CHECK(known, path.string(), ": is not a regular file. Check the path.");
+    TORCH_CHECK(size_ >= 8, path.string(), ": is ", size_, " bytes, too short for a safetensors file", kCopyAgain);
     TORCH_CHECK(bytes_ != MAP_FAILED, path.string(), ": cannot be mapped: ", std::strerror(errno));
   }
   Map(const Map&) = delete;
@@ -45,6 +46,12 @@ class Map {
   void* bytes_ = MAP_FAILED;
   size_t size_ = 0;
 };
+
+// A path that cannot be looked up (too long, no permission) is opened all the same, and fails with its reason.
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error) || (error && error != std::errc::no_such_file_or_directory);
+}
 
 // Bytes of a tensor, or nothing if a size is negative or the product overflows.
 std::optional<uint64_t> byte_size(const std::vector<int64_t>& shape, size_t element) {
@@ -102,8 +109,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) {
   std::memcpy(&header_size, map->bytes(), 8);
   TORCH_CHECK(header_size <= map->size() - 8, file, ": its header of ", header_size,
               " bytes is longer than the file: it is truncated or no safetensors file", kCopyAgain);
-  const auto header = nlohmann::json::parse(map->bytes() + 8, map->bytes() + 8 + header_size, nullptr,
-                                            /*allow_exceptions=*/false);
+  const auto header = parse_json(map->bytes() + 8, map->bytes() + 8 + header_size);
   TORCH_CHECK(header.is_object(), file, ": its header is not valid JSON", kCopyAgain);
   for (const auto& [name, entry] : header.items()) {
     if (name != "__metadata__") {
@@ -117,12 +123,12 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) {
 
 std::map<std::string, at::Tensor> read_folder(const std::filesystem::path& folder) {
   const auto single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
-  if (std::filesystem::exists(single)) return SafetensorsFile(single).tensors();
-  TORCH_CHECK(std::filesystem::exists(index), folder.string(),
+  if (is_there(single)) return SafetensorsFile(single).tensors();
+  TORCH_CHECK(is_there(index), folder.string(),
               ": holds neither model.safetensors nor model.safetensors.index.json. Give a folder in the Hugging Face "
               "layout, or make one with `sightloop init`.");
   std::ifstream stream(index);
-  const auto json = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  const auto json = parse_json(stream);
   TORCH_CHECK(json.is_object() && json.contains("weight_map") && json["weight_map"].is_object(), index.string(),
               ": has no \"weight_map\"", kCopyAgain);
   std::set<std::string> shards;
@@ -133,7 +139,7 @@ std::map<std::string, at::Tensor> read_folder(const std::filesystem::path& folde
   }
   std::map<std::string, at::Tensor> tensors;
   for (const auto& shard : shards) {
-    TORCH_CHECK(std::filesystem::exists(folder / shard), (folder / shard).string(),
+    TORCH_CHECK(is_there(folder / shard), (folder / shard).string(),
                 ": is missing, but model.safetensors.index.json names it", kCopyAgain);
     const SafetensorsFile file(folder / shard);
     tensors.insert(file.tensors().begin(), file.tensors().end());

@@ -74,7 +74,9 @@ void write_safetensors(const std::filesystem::path& path,
     writer.write(static_cast<const char*>(dense.data_ptr()), static_cast<size_t>(dense.numel()) * dense.element_size());
   }
   writer.finish();
-  std::filesystem::rename(temporary, path);
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  TORCH_CHECK(!error, path.string(), ": cannot be written: ", error.message(), ". Check free space and permissions.");
 }
 
 }  // namespace sightloop::checkpoint

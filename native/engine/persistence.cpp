@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
+#include <unistd.h>
 
+#include <charconv>
 #include <filesystem>
 #include <fstream>
 
@@ -30,6 +32,8 @@ int64_t resident_bytes(const std::string& field) {
   return 0;
 }
 
+int64_t physical_memory() { return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE); }
+
 }  // namespace
 
 void Engine::save_model(const std::string& folder) const {
@@ -55,7 +59,12 @@ void Engine::load_state(const std::string& folder) {
   const auto steps = moments.metadata().find("steps");
   TORCH_CHECK(steps != moments.metadata().end(), moments_file(folder).string(),
               ": lacks the counter \"steps\". Resume from another checkpoint.");
-  optimizer_->restore(moments.tensors(), std::stoll(steps->second));
+  int64_t count = -1;
+  const auto& text = steps->second;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  TORCH_CHECK(error == std::errc() && end == text.data() + text.size() && count >= 0, moments_file(folder).string(),
+              ": its counter \"steps\" is \"", text, "\". Resume from another checkpoint.");
+  optimizer_->restore(moments.tensors(), count);
   ++weights_version_;
 }
 
@@ -78,9 +87,7 @@ MemoryUse Engine::memory() const {
 }
 
 int64_t init_model(const std::string& folder, uint64_t seed) {
-  const auto model = models::build(models::read_config(folder),
-                                   [](at::IntArrayRef shape, size_t) { return at::empty(shape, at::kFloat); });
-  models::initialize(*model, seed);
+  const auto model = models::create(folder, seed, physical_memory());
   checkpoint::write_safetensors(weights_file(folder), models::named_tensors(*model), kMetadata);
   return model->parameters().num_elements(/*trainable_only=*/false);
 }

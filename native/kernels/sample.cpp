@@ -1,3 +1,5 @@
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -78,6 +80,7 @@ std::vector<float> filter_logits(std::span<const float> logits, const SampleOpti
 Sample sample(std::span<const float> logits, const SampleOptions& options, double uniform) {
   auto kept = scaled(logits, options.temperature);
   const double full = log_sum_exp(kept);
+  TORCH_CHECK(std::isfinite(full), "the model's logits are not finite: its weights have diverged, or are damaged");
   const auto all = kept;
   filter(kept, options);
 

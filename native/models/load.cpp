@@ -11,7 +11,17 @@
 namespace sightloop::models {
 namespace {
 
-at::Tensor allocate(at::IntArrayRef shape, size_t /*index*/) { return at::empty(shape, at::kFloat); }
+// Storage for at most `limit` values, so that a config.json with a size gone wrong is refused before the machine's memory is
+// used up. `refusal` says what the limit is.
+core::ParameterRegistry::Source allocate_within(double limit, std::string refusal) {
+  return [limit, refusal = std::move(refusal), used = 0.0](at::IntArrayRef shape, size_t /*index*/) mutable {
+    double values = 1;  // the product of sizes gone wrong overflows any integer
+    for (const auto size : shape) values *= static_cast<double>(size);
+    used += values;
+    TORCH_CHECK(used <= limit, refusal);
+    return at::empty(shape, at::kFloat);
+  };
+}
 
 // Newer tools nest both halves under "model."; the published names are the canonical ones.
 std::string canonical(const std::string& name) {
@@ -74,8 +84,24 @@ void fill(Model& model, const std::map<std::string, at::Tensor>& tensors, const 
 }
 
 std::unique_ptr<Model> load(const std::filesystem::path& folder) {
-  auto model = build(read_config(folder), allocate);
-  fill(*model, checkpoint::read_folder(folder), folder.string());
+  const auto config = read_config(folder);
+  const auto tensors = checkpoint::read_folder(folder);
+  double held = 0;
+  for (const auto& [name, tensor] : tensors) held += static_cast<double>(tensor.numel());
+  auto model = build(config, allocate_within(held, folder.string() + ": config.json asks for more than the " +
+                                                       std::to_string(static_cast<int64_t>(held)) +
+                                                       " values that the weights' files hold. Check that both belong "
+                                                       "to the same checkpoint."));
+  fill(*model, tensors, folder.string());
+  return model;
+}
+
+std::unique_ptr<Model> create(const std::filesystem::path& folder, uint64_t seed, int64_t memory_bytes) {
+  auto model = build(read_config(folder),
+                     allocate_within(static_cast<double>(memory_bytes) / sizeof(float),
+                                     (folder / "config.json").string() + ": the model is larger than this machine's " +
+                                         std::to_string(memory_bytes >> 20) + " MiB of memory. Lower its sizes."));
+  initialize(*model, seed);
   return model;
 }
 

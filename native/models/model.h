@@ -76,6 +76,9 @@ nlohmann::json read_config(const std::filesystem::path& folder);
 // Reads a Hugging Face folder. Every parameter must be there with its shape; tensors that no parameter uses are an error.
 std::unique_ptr<Model> load(const std::filesystem::path& folder);
 
+// A model with random weights, as the folder's config.json describes it; refused if it takes more than `memory_bytes`.
+std::unique_ptr<Model> create(const std::filesystem::path& folder, uint64_t seed, int64_t memory_bytes);
+
 // A frozen copy: parameters that `model` trains are cloned, the others shared.
 std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config);
 

@@ -42,7 +42,8 @@ LanguageConfig read_language_config(const ConfigReader& root) {
               "config.json: hidden_size ", language.width, ", num_attention_heads ", language.heads,
               " and num_key_value_heads ", language.kv_heads, " must divide each other in this order");
   int64_t frequencies = 0;
-  for (const auto section : language.rotary_sections) frequencies += section > 0 ? section : language.width;
+  for (const auto section : language.rotary_sections)
+    frequencies += section > 0 && section <= language.width ? section : language.width;
   TORCH_CHECK(2 * frequencies == language.head_width(),
               "config.json: mrope_section must hold positive numbers that sum to half the head width ",
               language.head_width());

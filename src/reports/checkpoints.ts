@@ -74,16 +74,22 @@ export async function latestCheckpoint(root: string): Promise<Checkpoint | undef
   if (step === undefined) return undefined;
   const folder = join(root, nameOf(step));
   const file = join(folder, "cursor.json");
-  try {
-    return { folder, cursor: JSON.parse(await readFile(file, "utf8")) as Cursor };
-  } catch (cause) {
-    throw new UserError(
+  const invalid = (what: string, cause?: unknown): UserError =>
+    new UserError(
       "CHECKPOINT_INVALID",
-      `${file} cannot be read: ${(cause as Error).message}`,
+      `${file} cannot be read: ${what}`,
       `Delete ${folder} to go on from the checkpoint before it.`,
       { cause },
     );
+  let cursor: Partial<Cursor> | null;
+  try {
+    cursor = JSON.parse(await readFile(file, "utf8")) as Partial<Cursor> | null;
+  } catch (cause) {
+    throw invalid((cause as Error).message, cause);
   }
+  if (cursor?.step !== step || typeof cursor.evaluated !== "boolean" || !("data" in cursor))
+    throw invalid(`it is not the cursor of step ${step}`);
+  return { folder, cursor: cursor as Cursor };
 }
 
 /** Removes what a resume from `step` must not see: later checkpoints, and folders that a crash left half written. */
