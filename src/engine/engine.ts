@@ -222,8 +222,6 @@ export interface UpdateStats {
   readonly learning_rate: number;
   /** Optimizer steps since the engine's first, after this call. */
   readonly optimizer_step: number;
-  /** Optimizer steps skipped because a gradient was not finite. */
-  readonly skipped_steps: number;
   /** Log-ratios clamped to +-20 before exp. */
   readonly clamped_log_ratios: number;
   /** Rows left out: their group's advantages are all zero. */

@@ -217,6 +217,27 @@ describe("checkpoints", () => {
   });
 });
 
+test("a batch that must not be learned from is kept with what was wrong, and survives a resume", async () => {
+  const divergence = {
+    ...{ optimizer_step: 4, loss: Number.NaN, grad_norm: Infinity, parameters: ["w"], minibatch_rows: [1] },
+  };
+  {
+    await using record = await open();
+    const path = await record.diverged({ step: 3, trajectories, texts, images: [image], divergence });
+    expect(path).toBe(join(root, "run", "diverged", "step-000003.arrow"));
+    await record.diverged({ step: 4, trajectories, divergence });
+  }
+  await (await open(true))[Symbol.asyncDispose]();
+  expect(await names("diverged")).toEqual(
+    ["3.arrow", "3.json", "4.arrow", "4.json"].map((name) => `step-00000${name}`),
+  );
+  const table = tableFromIPC(await readFile(join(root, "run", "diverged", "step-000003.arrow")));
+  expect([...table.getChild("answer")!]).toEqual(["14", "15"]);
+  expect(JSON.parse(await readFile(join(root, "run", "diverged", "step-000003.json"), "utf8"))).toEqual({
+    ...{ step: 3, optimizer_step: 4, loss: "NaN", grad_norm: "Infinity", parameters: ["w"], minibatch_rows: [1] },
+  });
+});
+
 describe("lock", () => {
   test("refuses a second run in the same folder, in this process too", async () => {
     const unlock = await lockFolder(root);
@@ -249,7 +270,9 @@ describe("the disk", () => {
   test("a full one is a user's error that names the path", async () => {
     const full = Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC", path: "/runs/a/metrics.jsonl" });
     const error = await refusal(writing("/runs/a", () => Promise.reject(full)));
-    expect(error.message).toBe("/runs/a/metrics.jsonl cannot be written: the disk is full (ENOSPC)");
+    expect(error.message).toMatch(/^\/runs\/a\/metrics.jsonl cannot be written: the disk is full \(ENOSPC\)/);
+    const here = Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC", path: "metrics.jsonl" });
+    expect((await refusal(writing(root, () => Promise.reject(here)))).message).toMatch(/; \d+\.\d MiB are free there$/);
   });
 
   test.skipIf(process.getuid?.() === 0)("a folder that may not be written says so", async () => {
