@@ -279,7 +279,10 @@ export interface Engine extends AsyncDisposable {
 
   advantages(rollouts: RolloutBatch, rewards: Rewards, scores: PolicyScores): Promise<TrajectoryBatch>;
 
-  /** `temperature` must be the one that `rollout_logprobs` were recorded at. */
+  /**
+   * `temperature` must be the one that `rollout_logprobs` were recorded at.
+   * @throws DivergenceError before the optimizer step whose loss or gradient is not finite; those before it were taken
+   */
   update(
     trajectories: TrajectoryBatch,
     options?: Cancellable & { readonly temperature?: number },
