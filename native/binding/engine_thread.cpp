@@ -185,17 +185,21 @@ void EngineThread::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Call* 
   if (env == nullptr) return;  // torn down: nobody is waiting any more
   const Napi::HandleScope scope(env);
   if (--call->owner->pending_ == 0) call->owner->callback_.Unref(env);
-  if (call->failure) {
-    auto error = Napi::Error::New(env, call->failure->message);
-    error.Set("code", Napi::String::New(env, call->failure->code));
-    if (call->failure->divergence) error.Set("divergence", write_divergence(env, *call->failure->divergence));
-    call->deferred.Reject(error.Value());
-    return;
-  }
+  // A worker that is being terminated runs no JavaScript any more: whatever is called then throws, and nobody waits.
   try {
-    call->deferred.Resolve(call->settle(env));
-  } catch (const Napi::Error& error) {
-    call->deferred.Reject(error.Value());
+    if (call->failure) {
+      auto error = Napi::Error::New(env, call->failure->message);
+      error.Set("code", Napi::String::New(env, call->failure->code));
+      if (call->failure->divergence) error.Set("divergence", write_divergence(env, *call->failure->divergence));
+      call->deferred.Reject(error.Value());
+      return;
+    }
+    try {
+      call->deferred.Resolve(call->settle(env));
+    } catch (const Napi::Error& error) {
+      call->deferred.Reject(error.Value());
+    }
+  } catch (const Napi::Error&) {
   }
 }
 
