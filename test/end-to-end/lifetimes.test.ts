@@ -21,6 +21,13 @@ interface Use {
   readonly threads: number;
 }
 
+test("500 times opened and closed: no growth in memory, open files or threads", { timeout: 600_000 }, async () => {
+  const { warm, end } = await run<{ warm: Use; end: Use }>("cycles", 500);
+  expect(end.files).toBeLessThanOrEqual(warm.files);
+  expect(end.threads).toBeLessThanOrEqual(warm.threads + 1);
+  expect(end.rss_mib - warm.rss_mib).toBeLessThan(60); // 450 engines of 3.4 MB of weights alone would take 1,500
+});
+
 test("workers that are ended while their engine samples leave the others unharmed", { timeout: 300_000 }, async () => {
   expect(await run("workers", 12)).toEqual({ same: 12 });
 });
