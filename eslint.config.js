@@ -24,7 +24,11 @@ const rooms = {
 };
 
 /** Rooms that connect the others: they may use everything but what is listed. */
-const connecting = { pipeline: ["cli", "index.ts", "launch"], cli: ["index.ts"] };
+const connecting = {
+  pipeline: ["cli", "index.ts", "launch", "bench"],
+  bench: ["cli", "index.ts", "launch"],
+  cli: ["index.ts"],
+};
 
 const folders = existsSync("src")
   ? readdirSync("src", { withFileTypes: true }).filter((entry) => entry.isDirectory())

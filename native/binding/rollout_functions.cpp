@@ -88,11 +88,24 @@ Napi::Value rollout_advance(const Napi::CallbackInfo& info) {
   });
 }
 
-// rolloutCollect(session): Promise<rollout columns>   Everything must have finished.
+Napi::Object write_timings(Napi::Env env, const core::RolloutTimings& timings) {
+  auto object = Napi::Object::New(env);
+  object.Set("vision_seconds", timings.vision_seconds);
+  object.Set("prefill_seconds", timings.prefill_seconds);
+  object.Set("decode_seconds", timings.decode_seconds);
+  object.Set("sampling_seconds", timings.sampling_seconds);
+  return object;
+}
+
+// rolloutCollect(session): Promise<rollout columns and timings>   Everything must have finished.
 Napi::Value rollout_collect(const Napi::CallbackInfo& info) {
   const auto session = session_argument(info, 0);
   return session->owner->thread.run(info.Env(), [session](const std::stop_token&) -> Settle {
-    return [batch = session->open().collect()](Napi::Env env) { return write_rollouts(env, batch); };
+    return [batch = session->open().collect(), timings = session->open().timings()](Napi::Env env) {
+      auto columns = write_rollouts(env, batch);
+      columns.Set("timings", write_timings(env, timings));
+      return columns;
+    };
   });
 }
 

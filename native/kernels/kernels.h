@@ -11,6 +11,22 @@
 // T tokens, D model width, N query heads, K key/value heads, H head width, V vocabulary, F feed-forward width.
 namespace sightloop::kernels {
 
+// y = x weight^T + bias.   x [T, in]   weight [out, in]   bias [out] or undefined   returns [T, out]. Differentiable.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+// The same without a graph: the product every op here uses. x and weight may have any strides.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+// dy^T x, the gradient of a weight.   dy [T, out]   x [T, in]   returns [out, in]
+at::Tensor weight_gradient(const at::Tensor& dy, const at::Tensor& x);
+
+// A float32 weight laid out for products with few rows; a copy, to be made again when the weight changes.
+struct PackedWeight {
+  at::Tensor panels;  // [outputs / 32 rounded up, inputs, 32]
+  int64_t outputs = 0;
+};
+PackedWeight pack_weight(const at::Tensor& weight);
+// linear(x, weight, bias) without a graph, any number of rows. A row's result does not depend on the other rows, bit for bit.
+at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias);
+
 // y = x / sqrt(mean(x^2 over D) + epsilon) * weight.   x [T, D]   weight [D]. Differentiable.
 // Source: arXiv:1910.07467 eq. 4.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
@@ -23,6 +39,10 @@ at::Tensor rotate_reference(const at::Tensor& x, const at::Tensor& cos, const at
 
 // silu(gate) * up.   gate_up [T, 2F]: gate, then up   returns [T, F]. Differentiable. Source: arXiv:2002.05202 eq. 6.
 at::Tensor swiglu(const at::Tensor& gate_up);
+at::Tensor swiglu_reference(const at::Tensor& gate_up);
+
+// x * sigmoid(1.702 x). Differentiable. Source: arXiv:1606.08415 section 2.
+at::Tensor quick_gelu(const at::Tensor& x);
 
 // Attention inside each of the segments [boundaries[i], boundaries[i + 1]) of packed rows, no row sees another segment.
 //   query [T, N, H]   key, value [T, K, H]   boundaries: ascending, 0 .. T   returns [T, N, H]. Differentiable.
@@ -50,8 +70,8 @@ SharedPromptPlan plan_shared_prompt(const core::Groups& groups);
 at::Tensor shared_prompt_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                    const SharedPromptPlan& plan);
 
-// One query per slot against a paged key/value cache.
-//   query [S, N, H]   key_cache, value_cache [blocks, block_size, K, H]
+// One query per slot against a paged key/value cache. Neighbouring slots with the same prompt read it together.
+//   query [S, N, H]   key_cache [blocks, K, H, B], value_cache [blocks, K, B, H], B positions a block; float32 or bfloat16
 //   block_table [S, max_blocks] int32: a prompt's blocks, then the completion's own (which start a new block)
 //   prompt_lengths, completion_lengths [S] int32 positions held; both 0: an idle slot, its output is 0
 //   returns [S, N, H]. Not differentiable. Source: arXiv:2309.06180.
@@ -61,6 +81,13 @@ at::Tensor paged_attention(const at::Tensor& query, const at::Tensor& key_cache,
 at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& key_cache,
                                      const at::Tensor& value_cache, const at::Tensor& block_table,
                                      const at::Tensor& prompt_lengths, const at::Tensor& completion_lengths);
+// Puts the first rows.size(0) of key, value [T, K, H] into the cache.   rows [R] int64: block * B + position in it
+void store_paged(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tensor& rows, const at::Tensor& key,
+                 const at::Tensor& value);
+
+// Logits in float32, products summed in float32 whatever the inputs: bfloat16 logits would be too coarse for log-probs.
+//   hidden [T, D]   weight [V, D]   returns [T, V] float32. Not differentiable.
+at::Tensor head_logits(const at::Tensor& hidden, const at::Tensor& weight);
 
 // Log-probability of each target and entropy of each next-token distribution, in float32 and in chunks of rows, so that
 // no [T, V] tensor exists; logits are recomputed in backward.
@@ -84,8 +111,8 @@ struct Sample {
   float logprob;           // full vocabulary, before filters and bans
   float sampling_logprob;  // after them
 };
-// One draw from one row of logits.   logits: V floats   uniform in (0, 1)
-Sample sample(std::span<const float> logits, const SampleOptions& options, double uniform);
+// One draw from one row of logits.   logits: V floats   uniform in (0, 1)   scratch: kept between calls to save allocations
+Sample sample(std::span<const float> logits, const SampleOptions& options, double uniform, std::vector<float>& scratch);
 // Sets filtered-out and banned entries of one row to -infinity, after dividing by the temperature.
 std::vector<float> filter_logits(std::span<const float> logits, const SampleOptions& options);
 

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/cpu.h"
+#include "core/lanes.h"
 #include "kernels/kernels.h"
 
 namespace sightloop::kernels {
@@ -40,26 +41,83 @@ void keep_top_p(std::vector<float>& logits, double p) {
   }
 }
 
+constexpr double kSmallestTotal = 1e-20;
+constexpr int64_t kBlock = 256;  // weights summed as floats before doubles take over
+
+SIGHTLOOP_CPU_CLONES void divide(const float* x, int64_t count, float divisor, float* y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = x[i] / divisor;
+}
+
 SIGHTLOOP_CPU_CLONES float maximum(const float* x, int64_t count) {
   float highest = kMinusInfinity;
-#pragma omp simd reduction(max : highest)
-  for (int64_t i = 0; i < count; ++i) highest = x[i] > highest ? x[i] : highest;
+  int64_t i = 0;
+  if (count >= core::kLanes) {
+    core::Lanes wide = core::load(x);
+    for (i = core::kLanes; i + core::kLanes <= count; i += core::kLanes) {
+      const core::Lanes next = core::load(x + i);
+      wide = next > wide ? next : wide;
+    }
+    highest = core::maximum(wide);
+  }
+  for (; i < count; ++i) highest = x[i] > highest ? x[i] : highest;
   return highest;
 }
 
-double log_sum_exp(std::span<const float> logits) {
-  const float highest = maximum(logits.data(), static_cast<int64_t>(logits.size()));
+// x[i] = e^(x[i] - highest)
+SIGHTLOOP_CPU_CLONES void weigh(float* x, int64_t count, float highest) {
+  int64_t i = 0;
+  for (; i + core::kLanes <= count; i += core::kLanes)
+    core::store(x + i, core::exponential(core::load(x + i) - highest));
+  float rest[core::kLanes];
+  std::fill_n(rest, core::kLanes, kMinusInfinity);
+  std::copy(x + i, x + count, rest);
+  core::store(rest, core::exponential(core::load(rest) - highest));
+  std::copy_n(rest, count - i, x + i);
+}
+
+SIGHTLOOP_CPU_CLONES float block_sum(const float* x, int64_t count) {
+  core::Lanes wide = {};
+  int64_t i = 0;
+  for (; i + core::kLanes <= count; i += core::kLanes) wide += core::load(x + i);
+  float total = core::sum(wide);
+  for (; i < count; ++i) total += x[i];
+  return total;
+}
+
+double sum(std::span<const float> x) {
   double total = 0;
-  for (const auto logit : logits) total += std::exp(logit - highest);
-  return highest + std::log(total);
+  for (size_t begin = 0; begin < x.size(); begin += kBlock)
+    total += block_sum(x.data() + begin, std::min<int64_t>(kBlock, static_cast<int64_t>(x.size() - begin)));
+  return total;
+}
+
+// The first place where the running sum of weights reaches `threshold`; the last positive weight if rounding keeps it below.
+int64_t invert(std::span<const float> weights, double threshold) {
+  double reached = 0, before = 0;
+  size_t chosen = 0;  // where the block begins that holds the answer
+  for (size_t begin = 0; begin < weights.size(); begin += kBlock) {
+    const auto size = std::min<size_t>(kBlock, weights.size() - begin);
+    const double total = block_sum(weights.data() + begin, static_cast<int64_t>(size));
+    if (total > 0) chosen = begin, before = reached;
+    reached += total;
+    if (total > 0 && reached >= threshold) break;
+  }
+  const auto end = std::min(chosen + kBlock, weights.size());
+  size_t last = chosen;
+  for (auto i = chosen; i < end && (before < threshold || last == chosen); ++i) {
+    if (weights[i] <= 0) continue;
+    last = i;
+    before += weights[i];
+    if (before >= threshold) break;
+  }
+  return static_cast<int64_t>(last);
 }
 
 // Logits at the sampling temperature; greedy decoding reports those of temperature 1.
-std::vector<float> scaled(std::span<const float> logits, double temperature) {
-  std::vector<float> result(logits.begin(), logits.end());
+void scale(std::span<const float> logits, double temperature, std::vector<float>& scaled) {
+  scaled.assign(logits.begin(), logits.end());
   if (temperature > 0 && temperature != 1)
-    for (auto& logit : result) logit /= static_cast<float>(temperature);
-  return result;
+    divide(logits.data(), static_cast<int64_t>(logits.size()), static_cast<float>(temperature), scaled.data());
 }
 
 void filter(std::vector<float>& logits, const SampleOptions& options) {
@@ -72,37 +130,44 @@ void filter(std::vector<float>& logits, const SampleOptions& options) {
 }  // namespace
 
 std::vector<float> filter_logits(std::span<const float> logits, const SampleOptions& options) {
-  auto kept = scaled(logits, options.temperature);
+  std::vector<float> kept;
+  scale(logits, options.temperature, kept);
   filter(kept, options);
   return kept;
 }
 
-Sample sample(std::span<const float> logits, const SampleOptions& options, double uniform) {
-  auto kept = scaled(logits, options.temperature);
-  const double full = log_sum_exp(kept);
-  TORCH_CHECK(std::isfinite(full), "the model's logits are not finite: its weights have diverged, or are damaged");
-  const auto all = kept;
-  filter(kept, options);
+Sample sample(std::span<const float> logits, const SampleOptions& options, double uniform,
+              std::vector<float>& scratch) {
+  const auto count = static_cast<int64_t>(logits.size());
+  const auto scaled = [&](int64_t token) {
+    const auto plain = options.temperature == 0 || options.temperature == 1;
+    return plain ? logits[token] : logits[token] / static_cast<float>(options.temperature);
+  };
+  scale(logits, options.temperature, scratch);
+  float highest = maximum(scratch.data(), count);
+  weigh(scratch.data(), count, highest);
+  const double log_sum = highest + std::log(sum(scratch));  // of the whole vocabulary
+  TORCH_CHECK(std::isfinite(log_sum), "the model's logits are not finite: its weights have diverged, or are damaged");
 
-  if (options.temperature == 0) {
-    const auto token = std::max_element(kept.begin(), kept.end()) - kept.begin();
-    return {.token = token, .logprob = static_cast<float>(all[token] - full), .sampling_logprob = 0};
+  // Without a filter the weights serve on, unless all that is not banned has underflowed.
+  for (const auto token : options.banned)
+    if (token >= 0 && token < count) scratch[token] = 0;
+  double total = options.temperature == 0 || options.filters() ? 0 : sum(scratch);
+  if (total < kSmallestTotal) {
+    scale(logits, options.temperature, scratch);
+    filter(scratch, options);
+    highest = maximum(scratch.data(), count);
+    if (options.temperature == 0) {
+      const auto token = std::find(scratch.begin(), scratch.end(), highest) - scratch.begin();
+      return {.token = token, .logprob = static_cast<float>(scaled(token) - log_sum), .sampling_logprob = 0};
+    }
+    weigh(scratch.data(), count, highest);
+    total = sum(scratch);
   }
-  const float highest = maximum(kept.data(), static_cast<int64_t>(kept.size()));
-  double total = 0;
-  for (const auto logit : kept) total += std::exp(logit - highest);
-  const double threshold = uniform * total;
-  double sum = 0;
-  int64_t token = 0;
-  for (int64_t i = 0; i < static_cast<int64_t>(kept.size()); ++i) {
-    if (kept[i] == kMinusInfinity) continue;
-    token = i;  // the last token of non-zero probability if rounding leaves the sum below the threshold
-    sum += std::exp(kept[i] - highest);
-    if (sum >= threshold) break;
-  }
+  const auto token = invert(scratch, uniform * total);
   return {.token = token,
-          .logprob = static_cast<float>(all[token] - full),
-          .sampling_logprob = static_cast<float>(kept[token] - highest - std::log(total))};
+          .logprob = static_cast<float>(scaled(token) - log_sum),
+          .sampling_logprob = static_cast<float>(scaled(token) - highest - std::log(total))};
 }
 
 }  // namespace sightloop::kernels

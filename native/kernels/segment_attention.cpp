@@ -8,17 +8,19 @@
 namespace sightloop::kernels {
 namespace {
 
-// [count * length, N, H] -> [count, length, N, H] -> attention -> [count * length, N, H]
+// [count * length, N, H] -> [count, length, N, H] -> attention, at least in float32 -> [count * length, N, H]
 at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t count,
                   int64_t length, bool causal) {
+  const auto wide = at::promote_types(query.scalar_type(), at::kFloat);
   const auto heads_first = [&](const at::Tensor& x) {
-    return x.view({count, length, x.size(1), x.size(2)}).transpose(1, 2);
+    return x.view({count, length, x.size(1), x.size(2)}).transpose(1, 2).to(wide);
   };
   return at::scaled_dot_product_attention(heads_first(query), heads_first(key), heads_first(value),
                                           /*attn_mask=*/{}, /*dropout_p=*/0.0, causal, /*scale=*/std::nullopt,
                                           /*enable_gqa=*/query.size(1) != key.size(1))
       .transpose(1, 2)
-      .reshape({count * length, query.size(1), query.size(2)});
+      .reshape({count * length, query.size(1), query.size(2)})
+      .to(query.scalar_type());
 }
 
 }  // namespace

@@ -14,10 +14,14 @@ struct Part {
   at::Tensor log_sum;  // [B, L, N] log-sum-exp of the scaled scores
 };
 
-// query [B, Lq, N, H]   key, value [B, Lk, K, H]
+// What parts are computed and merged in: sampler and trainer must differ by less than the inputs' own rounding.
+at::ScalarType wide_type(const at::Tensor& x) { return at::promote_types(x.scalar_type(), at::kFloat); }
+
+// query [B, Lq, N, H]   key, value [B, Lk, K, H]   returns at least float32
 Part flash(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, bool causal) {
-  auto [output, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(
-      query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), /*dropout_p=*/0.0, causal);
+  const auto wide = [type = wide_type(query)](const at::Tensor& x) { return x.to(type).transpose(1, 2); };
+  auto [output, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(wide(query), wide(key), wide(value),
+                                                                           /*dropout_p=*/0.0, causal);
   return {.output = output.transpose(1, 2), .log_sum = log_sum.transpose(1, 2)};
 }
 
@@ -28,9 +32,10 @@ struct PartGradient {
 // `whole` is the merged result: exp(score - merged log-sum-exp) are then the true attention weights of this part.
 PartGradient flash_backward(const at::Tensor& gradient, const at::Tensor& query, const at::Tensor& key,
                             const at::Tensor& value, const Part& whole, bool causal) {
+  const auto wide = [type = wide_type(query)](const at::Tensor& x) { return x.to(type).transpose(1, 2); };
   auto [dquery, dkey, dvalue] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-      gradient.transpose(1, 2), query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2),
-      whole.output.transpose(1, 2), whole.log_sum.transpose(1, 2), /*dropout_p=*/0.0, causal);
+      wide(gradient), wide(query), wide(key), wide(value), wide(whole.output), whole.log_sum.transpose(1, 2),
+      /*dropout_p=*/0.0, causal);
   return {.query = dquery.transpose(1, 2), .key = dkey.transpose(1, 2), .value = dvalue.transpose(1, 2)};
 }
 
@@ -51,8 +56,9 @@ class SharedPromptAttention : public torch::autograd::Function<SharedPromptAtten
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
                             const at::Tensor& value, const SharedPromptPlan* plan) {
-    auto output = at::empty(query.sizes(), query.options());
-    auto log_sum = at::empty({query.size(0), query.size(1)}, query.options());
+    const auto wide = query.options().dtype(wide_type(query));
+    auto output = at::empty(query.sizes(), wide);
+    auto log_sum = at::empty({query.size(0), query.size(1)}, wide);
     for (const auto& bucket : plan->causal) {
       const auto part = flash(gather(query, bucket), gather(key, bucket), gather(value, bucket), /*causal=*/true);
       scatter(output, bucket, part.output);
@@ -72,6 +78,7 @@ class SharedPromptAttention : public torch::autograd::Function<SharedPromptAtten
       own_output.addcmul_(part.output.squeeze(0), (prompt_log_sum - merged).exp_().unsqueeze(-1));
       own_log_sum.copy_(merged);
     }
+    output = output.to(query.scalar_type());
     context->save_for_backward({query, key, value, output, log_sum});
     context->saved_data["plan"] = reinterpret_cast<int64_t>(plan);
     return output;
@@ -83,7 +90,9 @@ class SharedPromptAttention : public torch::autograd::Function<SharedPromptAtten
     const auto &query = saved[0], &key = saved[1], &value = saved[2], &output = saved[3], &log_sum = saved[4];
     const auto* plan = reinterpret_cast<const SharedPromptPlan*>(context->saved_data["plan"].toInt());
     const auto gradient = gradients[0].contiguous();
-    auto dquery = at::empty_like(query), dkey = at::empty_like(key), dvalue = at::empty_like(value);
+    const auto wide = query.options().dtype(wide_type(query));
+    auto dquery = at::empty(query.sizes(), wide), dkey = at::empty(key.sizes(), wide);
+    auto dvalue = at::empty(value.sizes(), wide);
     for (const auto& bucket : plan->causal) {
       const auto d =
           flash_backward(gather(gradient, bucket), gather(query, bucket), gather(key, bucket), gather(value, bucket),
@@ -105,7 +114,8 @@ class SharedPromptAttention : public torch::autograd::Function<SharedPromptAtten
       prompt(dkey).add_(d.key);
       prompt(dvalue).add_(d.value);
     }
-    return {dquery, dkey, dvalue, at::Tensor()};
+    const auto narrow = query.scalar_type();
+    return {dquery.to(narrow), dkey.to(narrow), dvalue.to(narrow), at::Tensor()};
   }
 };
 

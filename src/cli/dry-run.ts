@@ -51,7 +51,7 @@ function memoryTable({ parts, num_parameters, num_trainable_parameters }: Memory
     ["free now", gib(freemem())],
   ];
   return [
-    `Memory plan: ${num_parameters} parameters, ${num_trainable_parameters} of them trained, float32`,
+    `Memory plan: ${num_parameters} parameters, ${num_trainable_parameters} of them trained`,
     table(["part", "memory"], rows),
     ...parts.map((part) => `  ${part.name}: ${part.how}`),
   ].join("\n");

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
+import { benchCommand } from "./commands/bench.js";
 import { demoCommand } from "./commands/demo.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { evaluateCommand } from "./commands/evaluate.js";
@@ -22,6 +23,7 @@ const commands = [
   evaluateCommand,
   generateCommand,
   initCommand,
+  benchCommand,
   doctorCommand,
   demoCommand,
 ] as readonly CommandModule<object, never>[];

@@ -11,6 +11,7 @@ import { openTrainingSet, type RunOptions } from "../pipeline/open-run.js";
 import { runSft, runTrain } from "../pipeline/run.js";
 import { dryRunText } from "./dry-run.js";
 import { untilInterrupted } from "./interrupt.js";
+import { type LoadingBar, loadingBar } from "./loading-bar.js";
 import { presenter } from "./present.js";
 import type { RunArguments } from "./run-options.js";
 
@@ -26,7 +27,8 @@ export async function trainCommandLine(args: RunArguments): Promise<void> {
       completions_per_prompt: config.completions_per_prompt,
       ...{ max_completion_tokens, max_concurrent_completions },
     });
-  else await run(args, (signal) => runTrain(config, runOptions("train", args, config), signal));
+  else
+    await run(args, config, (signal, loading) => runTrain(config, runOptions("train", args, config, loading), signal));
 }
 
 /** `sightloop sft` */
@@ -41,7 +43,7 @@ export async function sftCommandLine(args: RunArguments): Promise<void> {
       completions_per_prompt: 1,
       ...{ max_completion_tokens, max_concurrent_completions },
     });
-  else await run(args, (signal) => runSft(config, runOptions("sft", args, config), signal));
+  else await run(args, config, (signal, loading) => runSft(config, runOptions("sft", args, config, loading), signal));
 }
 
 async function load<S extends z.ZodType<TrainConfig | SftConfig>>(
@@ -81,16 +83,30 @@ export function timestamp(now = new Date()): string {
   return `${day}-${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
 }
 
-const runOptions = (verb: string, args: RunArguments, config: TrainConfig | SftConfig): RunOptions => ({
+const runOptions = (
+  verb: string,
+  args: RunArguments,
+  config: TrainConfig | SftConfig,
+  loading: LoadingBar,
+): RunOptions => ({
   resume: args.resume,
   command: `sightloop ${verb} --run-folder ${config.run_folder} --resume`,
   base_folder: process.cwd(),
+  on_loading: loading.show,
 });
 
-async function run(args: RunArguments, start: (signal: AbortSignal) => AsyncGenerator<TrainEvent>): Promise<void> {
+async function run(
+  args: RunArguments,
+  { model }: TrainConfig | SftConfig,
+  start: (signal: AbortSignal, loading: LoadingBar) => AsyncGenerator<TrainEvent>,
+): Promise<void> {
   using interrupt = untilInterrupted();
+  using loading = loadingBar(`loading ${model.path}`);
   using present = presenter(args);
-  for await (const event of start(interrupt.signal)) present(event);
+  for await (const event of start(interrupt.signal, loading)) {
+    loading.clear();
+    present(event);
+  }
 }
 
 interface DryRunNeeds {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { UserError } from "../errors.js";
 
-/** Bytes that a run will need, from the model's files alone: nothing is loaded. float32 throughout. */
+/** Bytes that a run will need, from the model's files alone: nothing is loaded. */
 export interface MemoryPlan {
   readonly num_parameters: number;
   readonly num_trainable_parameters: number;
@@ -19,6 +19,7 @@ export interface MemoryPart {
 export interface MemoryQuestion {
   readonly model: {
     readonly path: string;
+    readonly dtype: "float32" | "bfloat16";
     readonly train_vision_tower: boolean;
     readonly train_connector: boolean;
     readonly train_language_model: boolean;
@@ -45,9 +46,11 @@ const languageSizes = z.object({
 });
 
 const float32_bytes = 4;
+const dtype_bytes = { float32: 4, bfloat16: 2 };
 
 export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> {
   const { model } = question;
+  const width = dtype_bytes[model.dtype];
   const sizes = await readSizes(model.path);
   const counts = await countParameters(model.path);
   const total = counts.vision_tower + counts.connector + counts.language_model;
@@ -58,25 +61,40 @@ export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> 
   const reference = !question.with_reference ? 0 : question.reference_path === null ? trainable : total;
 
   const head = sizes.head_dim ?? sizes.hidden_size / sizes.num_attention_heads;
-  const kv_bytes_per_token = 2 * sizes.num_hidden_layers * sizes.num_key_value_heads * head * float32_bytes;
+  const kv_bytes_per_token = 2 * sizes.num_hidden_layers * sizes.num_key_value_heads * head * width;
   const prompts = Math.ceil(question.max_concurrent_completions / question.completions_per_prompt);
   const kv_tokens =
     prompts * question.max_prompt_tokens + question.max_concurrent_completions * question.max_completion_tokens;
   // Kept for backward in one layer: two norms, q, k, v, attention output, its projection, gate, up, product, two residuals.
-  const floats_per_token = sizes.num_hidden_layers * (9 * sizes.hidden_size + 3 * sizes.intermediate_size);
+  const values_per_token = sizes.num_hidden_layers * (9 * sizes.hidden_size + 3 * sizes.intermediate_size);
 
   return {
     num_parameters: total,
     num_trainable_parameters: trainable,
     parts: [
-      { name: "weights", bytes: total * float32_bytes, how: `${total} parameters x 4 B` },
-      { name: "gradients", bytes: trainable * float32_bytes, how: `${trainable} trainable parameters x 4 B` },
+      { name: "weights", bytes: total * width, how: `${total} parameters x ${width} B` },
+      {
+        name: "gradients",
+        bytes: trainable * (model.dtype === "float32" ? float32_bytes : float32_bytes + width),
+        how:
+          model.dtype === "float32"
+            ? `${trainable} trainable parameters x 4 B`
+            : `${trainable} trainable parameters x (4 B summed + ${width} B of one microbatch)`,
+      },
       { name: "moments", bytes: 2 * trainable * float32_bytes, how: `${trainable} trainable parameters x 2 x 4 B` },
       {
+        name: "masters",
+        bytes: model.dtype === "float32" ? 0 : trainable * float32_bytes,
+        how:
+          model.dtype === "float32"
+            ? "the float32 weights themselves"
+            : `${trainable} trainable parameters x 4 B, from the first update on`,
+      },
+      {
         name: "reference",
-        bytes: reference * float32_bytes,
+        bytes: reference * width,
         how: question.with_reference
-          ? `${reference} parameters x 4 B${reference < total ? "; the others are shared with the policy" : ""}`
+          ? `${reference} parameters x ${width} B${reference < total ? "; the others are shared with the policy" : ""}`
           : "no KL coefficient above 0",
       },
       {
@@ -86,8 +104,8 @@ export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> 
       },
       {
         name: "activations",
-        bytes: question.tokens_per_microbatch * floats_per_token * float32_bytes,
-        how: `estimate: ${question.tokens_per_microbatch} tokens x ${floats_per_token} floats x 4 B`,
+        bytes: question.tokens_per_microbatch * values_per_token * width,
+        how: `estimate: ${question.tokens_per_microbatch} tokens x ${values_per_token} values x ${width} B`,
       },
       { name: "image cache", bytes: question.image_cache_bytes, how: "at most: image_cache_bytes" },
     ],

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../errors.js";
-import type { FinishReason, MemoryUse, ModelInfo, UpdateStats } from "./engine.js";
+import type { ByteProgress, Dtype, FinishReason, MemoryUse, ModelInfo, RolloutTimings, UpdateStats } from "./engine.js";
 
 declare const kind: unique symbol;
 /** A handle that only the addon can read. */
@@ -32,6 +32,7 @@ export interface RolloutColumns extends PromptColumns {
 export interface CollectedColumns extends RolloutColumns {
   readonly sampling_logprobs: Float32Array | null;
   readonly finish_reason: readonly FinishReason[];
+  readonly timings: RolloutTimings;
 }
 
 export interface TrajectoryColumns extends RolloutColumns {
@@ -52,7 +53,11 @@ type Stop = StopSource | null;
 
 /** The whole native surface. Promises settle on the JavaScript thread, work runs on the engine's own. */
 export interface Addon {
-  openEngine(options: string): Promise<{ engine: EngineHandle; model: ModelInfo }>;
+  openEngine(
+    options: string,
+    stop: Stop,
+    progress: ByteProgress | undefined,
+  ): Promise<{ engine: EngineHandle; model: ModelInfo }>;
   closeEngine(engine: EngineHandle): Promise<void>;
   addImages(
     engine: EngineHandle,
@@ -93,7 +98,24 @@ export interface Addon {
     trajectories: TrajectoryColumns,
     temperature: number,
   ): Promise<Record<string, { shape: number[]; data: Float32Array }>>;
-  initModel(folder: string, seed: number): Promise<number>;
+  initModel(
+    folder: string,
+    seed: number,
+    dtype: Dtype,
+    stop: Stop,
+    progress: ByteProgress | undefined,
+  ): Promise<number>;
+  /** Operations (or bytes) a second that this machine reaches; on a thread of their own. Medians over `seconds`. */
+  measureGemm(
+    product: "forward" | "input_gradient" | "weight_gradient",
+    rows: number,
+    inputs: number,
+    outputs: number,
+    threads: number,
+    seconds: number,
+  ): Promise<number>;
+  measureBandwidth(bytes: number, threads: number, seconds: number): Promise<number>;
+  readonly libtorchVersion: string;
   createStopSource(): StopSource;
   requestStop(source: StopSource): void;
 

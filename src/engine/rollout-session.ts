@@ -3,7 +3,7 @@ import type { PromptBatch } from "../batches/prompt.js";
 import type { RolloutBatch } from "../batches/rollout.js";
 import type { Addon, NativeCompletion, SessionHandle, StopSource } from "./addon.js";
 import { promptColumns, rolloutBatch } from "./columns.js";
-import type { Completion, RolloutSession } from "./engine.js";
+import type { Completion, RolloutSession, RolloutTimings } from "./engine.js";
 
 /** What a session needs from its engine. */
 export interface SessionHost {
@@ -21,6 +21,7 @@ export class NativeRolloutSession implements RolloutSession {
   readonly #opened: Promise<SessionHandle>;
   readonly #sampleIds = new Map<bigint, string>();
   #closed: Promise<void> | undefined;
+  timings: RolloutTimings | undefined;
 
   constructor(host: SessionHost, opened: Promise<SessionHandle>) {
     this.#host = host;
@@ -50,6 +51,7 @@ export class NativeRolloutSession implements RolloutSession {
     while ((await this.#advance()).length > 0);
     const session = await this.#opened;
     const columns = await this.#host.call(() => this.#host.addon.rolloutCollect(session));
+    this.timings = columns.timings;
     await this[Symbol.asyncDispose]();
     return rolloutBatch(
       columns,

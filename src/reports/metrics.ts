@@ -42,6 +42,10 @@ const table = {
 
   rollout_mismatch_max: exact("nats", "max over T of |rollout log-prob - scored log-prob|; only when scored"),
   rollout_mismatch_mean: exact("nats", "mean over T of |rollout log-prob - scored log-prob|; only when scored"),
+  rollout_mismatch_p99: exact(
+    "nats",
+    "99th percentile over T of |rollout log-prob - scored log-prob|; only when scored",
+  ),
   rollout_mismatch_kl: exact("nats/token", "k3 estimate of KL(rollout || scored); only when scored"),
 
   data_seconds: measured("s", "drawing samples, decoding and resizing images, building prompts"),
@@ -49,6 +53,9 @@ const table = {
   grading_wait_seconds: measured("s", "from the last sampled completion to the last grade"),
   trajectory_seconds: measured("s", "scoring and advantages"),
   update_seconds: measured("s", "forward, backward and optimizer steps"),
+  forward_seconds: measured("s", "of the update: forward passes and losses of its microbatches"),
+  backward_seconds: measured("s", "of the update: backward passes of its microbatches"),
+  optimizer_seconds: measured("s", "of the update: clipping and optimizer steps"),
   step_seconds: measured("s", "the four above and what lies between them; writing the step to disk comes after"),
   rollout_tokens_per_second: measured("tokens/s", "T / rollout_seconds"),
   rss_bytes: measured("bytes", "resident memory of the process after the step"),

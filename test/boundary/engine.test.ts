@@ -152,6 +152,7 @@ test("a rollout session does not go on over changed weights", async () => {
   const { engine } = await openTestEngine(checkpoint, { threads: 1 });
   const session = engine.rollout(sampling({ max_concurrent_completions: 1 }));
   await session.add(text([5, 6, 7]), 3);
+  for await (const _ of session) break;
   expect((await engine.memory()).kv_cache_bytes).toBeGreaterThan(0);
   await engine.update(trajectories([row(0, [8, 9])]));
   await expect(session.finish()).rejects.toThrow("weights changed");
@@ -178,6 +179,7 @@ test("a process that exits while the engine works ends at once, with its own exi
       model_path: checkpoint,
       reference_path: null,
       with_reference: false,
+      dtype: "float32",
       image_processor: {
         patch_size: 14,
         temporal_patch_size: 2,
@@ -207,6 +209,8 @@ test("a process that exits while the engine works ends at once, with its own exi
       update_epochs: 1000,
       seed: 0,
       threads: 1,
+      activation_checkpointing: false,
+      pack_weights: true,
       image_cache_bytes: 1,
     };
     const script = join(folder, "exit.cjs");

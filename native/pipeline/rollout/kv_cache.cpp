@@ -6,27 +6,33 @@
 
 namespace sightloop::rollout {
 
-KvCache::KvCache(const models::ModelSpec& spec, int64_t block_size)
-    : block_size_(block_size), kv_heads_(spec.num_kv_heads), head_width_(spec.head_width) {
-  keys_.resize(static_cast<size_t>(spec.num_layers));
-  values_.resize(static_cast<size_t>(spec.num_layers));
-  grow(64);
+KvCache::KvCache(const models::Model& model, int64_t block_size)
+    : block_size_(block_size),
+      kv_heads_(model.spec().num_kv_heads),
+      head_width_(model.spec().head_width),
+      dtype_(model.dtype()) {
+  keys_.resize(static_cast<size_t>(model.spec().num_layers));
+  values_.resize(static_cast<size_t>(model.spec().num_layers));
 }
 
-void KvCache::grow(int64_t blocks) {
-  for (auto* layers : {&keys_, &values_})
-    for (auto& cache : *layers) {
-      const auto more = at::zeros({blocks, block_size_, kv_heads_, head_width_}, at::kFloat);
-      cache = cache.defined() ? at::cat({cache, more}) : more;
-    }
-  for (int64_t block = num_blocks_ + blocks - 1; block >= num_blocks_; --block)
-    free_.push_back(static_cast<int32_t>(block));
-  num_blocks_ += blocks;
+void KvCache::reserve(int64_t blocks) {
+  if (blocks <= num_blocks_) return;
+  const auto grow = [&](at::Tensor& cache, at::IntArrayRef block_shape) {
+    auto shape = block_shape.vec();
+    shape.insert(shape.begin(), blocks);
+    auto larger = at::empty(shape, dtype_);
+    if (used_blocks_ > 0) larger.narrow(0, 0, used_blocks_).copy_(cache.narrow(0, 0, used_blocks_));
+    cache = larger;
+  };
+  for (auto& cache : keys_) grow(cache, {kv_heads_, head_width_, block_size_});
+  for (auto& cache : values_) grow(cache, {kv_heads_, block_size_, head_width_});
+  num_blocks_ = blocks;
 }
 
 std::vector<int32_t> KvCache::take(int64_t positions) {
-  const auto count = (positions + block_size_ - 1) / block_size_;
-  if (static_cast<int64_t>(free_.size()) < count) grow(std::max(count, num_blocks_));
+  const auto count = blocks_for(positions), fresh = count - static_cast<int64_t>(free_.size());
+  if (fresh > num_blocks_ - used_blocks_) reserve(std::max(used_blocks_ + fresh, 2 * num_blocks_));
+  for (int64_t i = 0; i < fresh; ++i) free_.insert(free_.begin(), static_cast<int32_t>(used_blocks_++));
   const std::vector<int32_t> taken(free_.rbegin(), free_.rbegin() + count);
   free_.resize(free_.size() - static_cast<size_t>(count));
   return taken;
@@ -35,14 +41,14 @@ std::vector<int32_t> KvCache::take(int64_t positions) {
 void KvCache::give_back(std::span<const int32_t> blocks) { free_.insert(free_.end(), blocks.rbegin(), blocks.rend()); }
 
 int64_t KvCache::bytes() const {
+  if (num_blocks_ == 0) return 0;
   int64_t bytes = 0;
-  for (const auto& cache : keys_) bytes += 2 * static_cast<int64_t>(cache.nbytes());
+  for (const auto& cache : keys_) bytes += 2 * static_cast<int64_t>(cache.nbytes()) / num_blocks_ * used_blocks_;
   return bytes;
 }
 
 void KvCache::store(int64_t layer, const at::Tensor& rows, const at::Tensor& key, const at::Tensor& value) {
-  keys_[static_cast<size_t>(layer)].flatten(0, 1).index_copy_(0, rows, key);
-  values_[static_cast<size_t>(layer)].flatten(0, 1).index_copy_(0, rows, value);
+  kernels::store_paged(keys_[static_cast<size_t>(layer)], values_[static_cast<size_t>(layer)], rows, key, value);
 }
 
 PrefillContext::PrefillContext(KvCache& cache, std::vector<int64_t> boundaries, at::Tensor rows)
@@ -56,7 +62,7 @@ at::Tensor PrefillContext::attend(int64_t layer, const at::Tensor& query, const 
 
 at::Tensor DecodeContext::attend(int64_t layer, const at::Tensor& query, const at::Tensor& key,
                                  const at::Tensor& value) {
-  cache_.store(layer, slots_.rows, key.index_select(0, slots_.active), value.index_select(0, slots_.active));
+  cache_.store(layer, slots_.rows, key, value);
   return kernels::paged_attention(query, cache_.keys(layer), cache_.values(layer), slots_.block_table,
                                   slots_.prompt_lengths, slots_.completion_lengths);
 }

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/random.h"
 #include "core/stop.h"
@@ -18,7 +19,7 @@ Session::Session(const models::Model& model, SamplingOptions options, batches::P
       features_of_(std::move(features_of)),
       check_weights_(std::move(check_weights)),
       policy_version_(policy_version),
-      cache_(model.spec(), options_.kv_block_size) {}
+      cache_(model, options_.kv_block_size) {}
 
 void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_prompt) {
   check_weights_();
@@ -47,6 +48,23 @@ void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_p
                                                   .finish_reason = std::nullopt}));
     }
   }
+  reserve();
+}
+
+// Room for the longest that can be held at once: every slot's completion, and the prompts of as many completions.
+void Session::reserve() {
+  std::vector<int64_t> blocks;
+  for (const auto& prompt : prompts_) {
+    const auto started = std::min(prompt.waiting + prompt.running, options_.max_concurrent_completions);
+    if (started > 0) blocks.push_back(cache_.blocks_for(static_cast<int64_t>(prompt.token_ids.size())));
+  }
+  std::sort(blocks.begin(), blocks.end(), std::greater<>());
+  if (static_cast<int64_t>(blocks.size()) > options_.max_concurrent_completions)
+    blocks.resize(static_cast<size_t>(options_.max_concurrent_completions));
+  const auto slots =
+      std::min(options_.max_concurrent_completions, static_cast<int64_t>(waiting_.size() + active_.size()));
+  cache_.reserve(std::accumulate(blocks.begin(), blocks.end(), int64_t{0}) +
+                 slots * cache_.blocks_for(options_.max_completion_tokens));
 }
 
 void Session::check_prompt(std::span<const int32_t> tokens, const std::vector<std::string>& image_ids) const {
@@ -76,6 +94,7 @@ std::vector<const Completion*> Session::advance(const std::stop_token& stop) {
 
 // Starts waiting completions in free slots; each one's first token comes from its prompt's last logits.
 void Session::refill(std::vector<const Completion*>& changed) {
+  std::vector<float> scratch;
   while (!waiting_.empty() && static_cast<int64_t>(active_.size()) < options_.max_concurrent_completions) {
     const auto index = waiting_.front();
     auto& completion = *completions_[index];
@@ -84,7 +103,9 @@ void Session::refill(std::vector<const Completion*>& changed) {
     waiting_.pop_front();
     prompt.waiting -= 1;
     prompt.running += 1;
-    draw(completion, prompt.logits);
+    core::Stopwatch watch;
+    draw(completion, prompt.logits, scratch);
+    timings_.sampling_seconds += watch.lap();
     if (prompt.waiting == 0) std::vector<float>().swap(prompt.logits);
     Running running{.completion = index, .blocks = {}};
     if (completion.finish_reason) {
@@ -98,6 +119,7 @@ void Session::refill(std::vector<const Completion*>& changed) {
 
 // Computes the prompt of the first waiting completion and those after it that will start now, packed.
 void Session::prefill(size_t first_waiting) {
+  core::Stopwatch watch;
   const auto free_slots = options_.max_concurrent_completions - static_cast<int64_t>(active_.size());
   std::vector<size_t> chosen;
   int64_t tokens = 0, started = 0;
@@ -127,18 +149,21 @@ void Session::prefill(size_t first_waiting) {
     image_ids.insert(image_ids.end(), prompt.image_ids.begin(), prompt.image_ids.end());
   }
   PrefillContext context(cache_, boundaries, at::tensor(rows, at::kLong));
-  const auto embedded = model_.embed(at::tensor(token_ids, at::kLong), features_of_(image_ids));
+  timings_.prefill_seconds += watch.lap();
+  const auto features = features_of_(image_ids);
+  timings_.vision_seconds += watch.lap();
+  const auto embedded = model_.embed(at::tensor(token_ids, at::kLong), features);
   const auto hidden = model_.forward(embedded, at::cat(positions, 1), context, nullptr);
-  const auto logits =
-      at::linear(hidden.index_select(0, at::tensor(last, at::kLong)), model_.head()).to(at::kFloat).contiguous();
+  const auto logits = model_.logits(hidden.index_select(0, at::tensor(last, at::kLong)), /*sampling=*/true);
   const auto width = logits.size(1);
   for (size_t i = 0; i < chosen.size(); ++i) {
     const auto* row = logits.data_ptr<float>() + static_cast<int64_t>(i) * width;
     prompts_[chosen[i]].logits.assign(row, row + width);
   }
+  timings_.prefill_seconds += watch.lap();
 }
 
-void Session::draw(Completion& completion, std::span<const float> logits) {
+void Session::draw(Completion& completion, std::span<const float> logits, std::vector<float>& scratch) {
   const auto& prompt = prompts_[static_cast<size_t>(completion.prompt_index)];
   const auto position = static_cast<uint32_t>(completion.token_ids.size());
   const auto drawn = kernels::sample(logits, options_.sample,
@@ -146,7 +171,8 @@ void Session::draw(Completion& completion, std::span<const float> logits) {
                                                     .step = options_.step,
                                                     .prompt_id = static_cast<uint64_t>(prompt.id),
                                                     .sample_index = static_cast<uint32_t>(completion.sample_index),
-                                                    .position = position}));
+                                                    .position = position}),
+                                     scratch);
   completion.token_ids.push_back(static_cast<int32_t>(drawn.token));
   completion.logprobs.push_back(drawn.logprob);
   completion.sampling_logprobs.push_back(drawn.sampling_logprob);
@@ -167,8 +193,7 @@ DecodeContext::Slots Session::slots(int64_t count) const {
     const auto [prompt, own] = table_of(running);
     widest = std::max(widest, prompt.size() + own.size());
   }
-  DecodeContext::Slots slots{.active = at::arange(static_cast<int64_t>(active_.size())),
-                             .rows = at::empty({static_cast<int64_t>(active_.size())}, at::kLong),
+  DecodeContext::Slots slots{.rows = at::empty({static_cast<int64_t>(active_.size())}, at::kLong),
                              .block_table = at::zeros({count, static_cast<int64_t>(widest)}, at::kInt),
                              .prompt_lengths = at::zeros({count}, at::kInt),
                              .completion_lengths = at::zeros({count}, at::kInt)};
@@ -188,6 +213,7 @@ DecodeContext::Slots Session::slots(int64_t count) const {
 
 // One token for every active slot. The batch has one of a few fixed sizes; slots past the active ones are idle.
 void Session::decode(std::vector<const Completion*>& changed) {
+  core::Stopwatch watch;
   const auto active = static_cast<int64_t>(active_.size());
   int64_t count = std::max<int64_t>(1, options_.max_concurrent_completions);
   while (count / 2 >= active && count > 1) count = (count + 1) / 2;
@@ -208,13 +234,16 @@ void Session::decode(std::vector<const Completion*>& changed) {
   DecodeContext context(cache_, slots(count));
   const auto embedded = model_.embed(token_ids, {});
   const auto hidden = model_.forward(embedded, positions.expand({3, count}), context, nullptr);
-  const auto logits = at::linear(hidden, model_.head()).to(at::kFloat).contiguous();  // [count, V]
+  const auto logits = model_.logits(hidden, /*sampling=*/true);  // [count, V]
+  timings_.decode_seconds += watch.lap();
   const auto width = static_cast<size_t>(logits.size(1));
   at::parallel_for(0, active, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch;
     for (auto slot = begin; slot < end; ++slot)
       draw(*completions_[active_[static_cast<size_t>(slot)].completion],
-           {logits.data_ptr<float>() + static_cast<size_t>(slot) * width, width});
+           {logits.data_ptr<float>() + static_cast<size_t>(slot) * width, width}, scratch);
   });
+  timings_.sampling_seconds += watch.lap();
 
   std::erase_if(active_, [&](const Running& running) {
     const auto& completion = *completions_[running.completion];

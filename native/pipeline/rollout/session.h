@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "batches/batches.h"
+#include "core/timings.h"
 #include "kernels/kernels.h"
 #include "pipeline/rollout/kv_cache.h"
 
@@ -53,6 +54,7 @@ class Session {
     return prompts_[static_cast<size_t>(completion.prompt_index)].id;
   }
   int64_t cache_bytes() const { return cache_.bytes(); }
+  const core::RolloutTimings& timings() const { return timings_; }
 
  private:
   struct Prompt {
@@ -71,10 +73,11 @@ class Session {
   };
 
   void check_prompt(std::span<const int32_t> tokens, const std::vector<std::string>& image_ids) const;
+  void reserve();
   void refill(std::vector<const Completion*>& changed);
   void prefill(size_t first_waiting);
   void decode(std::vector<const Completion*>& changed);
-  void draw(Completion& completion, std::span<const float> logits);
+  void draw(Completion& completion, std::span<const float> logits, std::vector<float>& scratch);
   DecodeContext::Slots slots(int64_t count) const;
   void release(const Running& running);
 
@@ -85,6 +88,7 @@ class Session {
   std::function<void()> check_weights_;  // throws once the weights are not those the cache was filled with
   int32_t policy_version_;
   KvCache cache_;
+  core::RolloutTimings timings_;
   std::vector<Prompt> prompts_;
   std::vector<std::unique_ptr<Completion>> completions_;  // in (prompt, sample) order; addresses stay
   std::deque<size_t> waiting_;                            // completions not started

@@ -9,6 +9,7 @@
 #include "core/diverged.h"
 #include "core/random.h"
 #include "core/stop.h"
+#include "core/timings.h"
 #include "models/completion_logprobs.h"
 #include "modules/contexts.h"
 
@@ -67,9 +68,11 @@ class Minibatch {
       stats_.learning_rate = learner_.optimizer.pass();
       return;
     }
+    core::Stopwatch watch;
     const double norm = learner_.optimizer.grad_norm(), loss = sums_.loss - loss_before;
     if (!std::isfinite(loss) || !std::isfinite(norm)) diverge(rows, loss, norm);
     stats_.learning_rate = learner_.optimizer.step(norm);
+    stats_.optimizer_seconds += watch.lap();
     sums_.grad_norm += norm;
     sums_.steps += 1;
   }
@@ -77,7 +80,7 @@ class Minibatch {
   // Adds the gradient of these rows to the parameters; false if nothing was to learn from.
   bool accumulate(std::span<const int64_t> rows) {
     // What a failed call left behind must not enter this minibatch.
-    for (auto& parameter : learner_.model.parameters().all()) parameter.value.mutable_grad() = at::Tensor();
+    learner_.model.parameters().clear_gradients();
     auto groups = batches::group_rows(batch_.rollouts, rows);
     const auto weights = flat_weights(rows);
     if (learner_.algorithm.skips_zero_advantage_groups())
@@ -98,7 +101,7 @@ class Minibatch {
                           .grad_norm = norm,
                           .parameters = learner_.optimizer.non_finite_gradients(),
                           .rows = {rows.begin(), rows.end()}};
-    for (auto& parameter : learner_.model.parameters().all()) parameter.value.mutable_grad() = at::Tensor();
+    learner_.model.parameters().clear_gradients();
     throw core::Diverged("the loss or a gradient is not finite", std::move(what));
   }
 
@@ -115,6 +118,7 @@ class Minibatch {
   }
 
   void microbatch(std::span<const RowGroup> groups, const at::Tensor& weights) {
+    core::Stopwatch watch;
     const auto packed = batches::pack(batch_.rollouts, groups, learner_.positions_of);
     modules::SharedPromptContext context(packed.groups);
     const auto result = models::completion_logprobs(learner_.model, packed, learner_.features_of(packed.image_ids),
@@ -127,7 +131,10 @@ class Minibatch {
                                                .reference_logprobs = pick(batch_.reference_logprobs),
                                                .advantages = pick(batch_.advantages),
                                                .weights = pick(weights)});
+    stats_.forward_seconds += watch.lap();
     loss.loss.backward();
+    learner_.model.parameters().collect_gradients();
+    stats_.backward_seconds += watch.lap();
     sums_.loss += loss.loss.item<double>();
     sums_.policy_loss += loss.policy_loss;
     sums_.kl_reference += loss.kl_reference;

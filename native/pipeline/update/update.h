@@ -24,6 +24,7 @@ struct UpdateStats {
   double grad_norm = 0, learning_rate = 0;
   int64_t optimizer_step = 0, clamped_log_ratios = 0, skipped_completions = 0;
   int64_t completion_tokens = 0, computed_tokens = 0;
+  double forward_seconds = 0, backward_seconds = 0, optimizer_seconds = 0;
 };
 
 // What an update works on. The optimizer's registry is the model's.

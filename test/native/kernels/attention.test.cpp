@@ -96,19 +96,48 @@ DOCTEST_TEST_CASE("segment_attention: every segment alone, ragged or equal, caus
                                                   std::vector<int64_t>{0, 2}, true));
 }
 
-DOCTEST_TEST_CASE("paged_attention agrees with its reference; idle slots give 0") {
-  for (const int64_t block_size : {1, 4, 16}) {
-    DOCTEST_CAPTURE(block_size);
-    const auto key_cache = at::randn({40, block_size, 2, 12}), value_cache = at::randn({40, block_size, 2, 12});
-    const auto query = at::randn({4, 6, 12});
-    const auto table = at::randperm(40).slice(0, 0, 36).view({4, 9}).to(at::kInt);
-    const auto prompt_lengths = at::tensor({3, 4, 1, 0}, at::kInt),
-               completion_lengths = at::tensor({5, 1, 2, 0}, at::kInt);
-    const auto output =
-        kernels::paged_attention(query, key_cache, value_cache, table, prompt_lengths, completion_lengths);
-    const auto expected =
-        kernels::paged_attention_reference(query, key_cache, value_cache, table, prompt_lengths, completion_lengths);
-    DOCTEST_CHECK(at::allclose(output, expected, 1e-5, 1e-6));
-    DOCTEST_CHECK(output[3].abs().max().item<float>() == 0);
+DOCTEST_TEST_CASE("paged_attention agrees with its reference, slots that share a prompt or not; idle slots give 0") {
+  for (const auto dtype : {at::kFloat, at::kBFloat16})
+    for (const auto& [block_size, heads, kv_heads, width] :
+         {std::tuple<int64_t, int64_t, int64_t, int64_t>{1, 6, 2, 12},
+          {4, 2, 2, 16},
+          {16, 14, 2, 64},
+          {16, 8, 1, 80},
+          {37, 3, 3, 8}}) {
+      DOCTEST_CAPTURE(block_size);
+      DOCTEST_CAPTURE(width);
+      const auto key_cache = at::randn({200, kv_heads, width, block_size}).to(dtype),
+                 value_cache = at::randn({200, kv_heads, block_size, width}).to(dtype);
+      const auto query = at::randn({14, heads, width});
+      auto table = at::randperm(200).slice(0, 0, 14 * 14).view({14, 14}).to(at::kInt);
+      table.slice(0, 4).slice(1, 0, 8).copy_(table[13].slice(0, 0, 8).expand({10, 8}));  // slots 4 to 13: one prompt
+      const auto prompt_lengths = at::tensor({3, 4, 1, 0, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8}, at::kInt),
+                 completion_lengths = at::tensor({5, 1, 2, 0, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4}, at::kInt);
+      const auto output =
+          kernels::paged_attention(query, key_cache, value_cache, table, prompt_lengths, completion_lengths);
+      const auto expected =
+          kernels::paged_attention_reference(query.to(at::kDouble), key_cache.to(at::kDouble),
+                                             value_cache.to(at::kDouble), table, prompt_lengths, completion_lengths);
+      DOCTEST_CHECK(at::allclose(output.to(at::kDouble), expected, 1e-5, 1e-5));
+      DOCTEST_CHECK(output[3].abs().max().item<float>() == 0);
+      // A slot's result does not depend on which others are there, bit for bit.
+      for (const int64_t slot : {0, 2, 5, 12}) {
+        const auto alone = [slot](const at::Tensor& x) { return x.narrow(0, slot, 1).contiguous(); };
+        DOCTEST_CHECK(at::equal(kernels::paged_attention(alone(query), key_cache, value_cache, alone(table),
+                                                         alone(prompt_lengths), alone(completion_lengths)),
+                                alone(output)));
+      }
+    }
+}
+
+DOCTEST_TEST_CASE("store_paged puts every row where paged_attention finds it") {
+  auto key_cache = at::zeros({3, 2, 5, 4}), value_cache = at::zeros({3, 2, 4, 5});
+  const auto key = at::randn({4, 2, 5}), value = at::randn({4, 2, 5});
+  kernels::store_paged(key_cache, value_cache, at::tensor({2, 11, 7}, at::kLong), key,
+                       value);  // the fourth row is idle
+  for (const auto& [row, place] : {std::pair{0, 2}, {1, 11}, {2, 7}}) {
+    DOCTEST_CHECK(at::equal(key_cache[place / 4].select(2, place % 4), key[row]));
+    DOCTEST_CHECK(at::equal(value_cache[place / 4].select(1, place % 4), value[row]));
   }
+  DOCTEST_CHECK(key_cache.ne(0).sum().item<int64_t>() == 30);
 }

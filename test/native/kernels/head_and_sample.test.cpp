@@ -38,8 +38,9 @@ DOCTEST_TEST_CASE("sample draws from the distribution, obeys bans and filters, a
   for (const auto logit : logits) total += std::exp(logit / 0.8);
   std::vector<double> counts(5, 0);
   constexpr int kDraws = 20000;
+  std::vector<float> scratch;
   for (int i = 0; i < kDraws; ++i) {
-    const auto drawn = kernels::sample(logits, {.temperature = 0.8, .banned = {}}, (i + 0.5) / kDraws);
+    const auto drawn = kernels::sample(logits, {.temperature = 0.8, .banned = {}}, (i + 0.5) / kDraws, scratch);
     counts[drawn.token] += 1.0 / kDraws;
     DOCTEST_REQUIRE(std::abs(drawn.logprob - (logits[drawn.token] / 0.8 - std::log(total))) < 1e-5);
     DOCTEST_REQUIRE(std::abs(drawn.sampling_logprob - drawn.logprob) < 1e-5);
@@ -50,14 +51,14 @@ DOCTEST_TEST_CASE("sample draws from the distribution, obeys bans and filters, a
   const kernels::SampleOptions filtered{.temperature = 1, .top_k = 2, .banned = {}};
   const kernels::SampleOptions nucleus{.temperature = 1, .top_p = 0.3, .banned = {}};
   for (const double uniform : {1e-9, 0.3, 0.6, 1 - 1e-9}) {
-    const auto without_best = kernels::sample(logits, banned, uniform);
+    const auto without_best = kernels::sample(logits, banned, uniform, scratch);
     DOCTEST_CHECK(without_best.token != 1);
     DOCTEST_CHECK(without_best.sampling_logprob > without_best.logprob);
-    const auto top_two = kernels::sample(logits, filtered, uniform).token;
+    const auto top_two = kernels::sample(logits, filtered, uniform, scratch).token;
     DOCTEST_CHECK((top_two == 1 || top_two == 3));
-    DOCTEST_CHECK(kernels::sample(logits, nucleus, uniform).token == 1);
+    DOCTEST_CHECK(kernels::sample(logits, nucleus, uniform, scratch).token == 1);
   }
-  const auto greedy = kernels::sample(logits, {.temperature = 0, .banned = {}}, 0.999);
+  const auto greedy = kernels::sample(logits, {.temperature = 0, .banned = {}}, 0.999, scratch);
   DOCTEST_CHECK(greedy.token == 1);
   DOCTEST_CHECK(greedy.logprob ==
                 doctest::Approx(2.0 - std::log(std::exp(.5) + std::exp(2.) + std::exp(-1.) + std::exp(1.) + 1)));

@@ -22,7 +22,7 @@ afterAll(() => rm(path, { recursive: true, force: true }));
 
 const bytesOf = async (name: string, changes: Partial<MemoryQuestion> = {}): Promise<number | undefined> => {
   const plan = await memoryPlan({
-    model: { path, train_vision_tower: false, train_connector: true, train_language_model: true },
+    model: { path, dtype: "float32", train_vision_tower: false, train_connector: true, train_language_model: true },
     ...{ with_reference: true, reference_path: null, image_cache_bytes: 1, tokens_per_microbatch: 1 },
     ...{ max_prompt_tokens: 10, max_completion_tokens: 4, completions_per_prompt: 2, max_concurrent_completions: 6 },
     ...changes,
@@ -40,6 +40,24 @@ test("a frozen copy holds the trained parts only, a reference of its own all of 
   expect(await bytesOf("reference")).toBe(320 * 4);
   expect(await bytesOf("reference", { reference_path: "other" })).toBe(330 * 4);
   expect(await bytesOf("reference", { with_reference: false })).toBe(0);
+});
+
+test("bfloat16 halves weights, reference and cache; trained parameters get float32 masters and sums", async () => {
+  const model = {
+    path,
+    dtype: "bfloat16",
+    train_vision_tower: false,
+    train_connector: true,
+    train_language_model: true,
+  };
+  const bytes = (name: string) => bytesOf(name, { model: model as MemoryQuestion["model"] });
+  expect(await bytes("weights")).toBe(330 * 2);
+  expect(await bytes("reference")).toBe(320 * 2);
+  expect(await bytes("masters")).toBe(320 * 4);
+  expect(await bytes("gradients")).toBe(320 * (4 + 2));
+  expect(await bytes("moments")).toBe(2 * 320 * 4);
+  expect(await bytes("kv cache")).toBe(((await bytesOf("kv cache")) ?? 0) / 2);
+  expect(await bytesOf("masters")).toBe(0);
 });
 
 test("the KV cache holds each prompt once", async () => {

@@ -21,13 +21,21 @@ import {
 import type { PromptBatch } from "../../../../src/batches/prompt.js";
 import type { RolloutBatch, Scores } from "../../../../src/batches/rollout.js";
 import type { TrajectoryBatch } from "../../../../src/batches/trajectory.js";
-import type { Completion, Engine, ImageGrid, RolloutSession, UpdateStats } from "../../../../src/engine/engine.js";
+import type {
+  Completion,
+  Dtype,
+  Engine,
+  ImageGrid,
+  RolloutSession,
+  UpdateStats,
+} from "../../../../src/engine/engine.js";
 
 export interface DoubleOptions {
   /** Order in which completions arrive, given their number. */
   readonly arrival?: (count: number) => readonly number[];
   /** Added to every scored log-prob. */
   readonly score_error?: number;
+  readonly dtype?: Dtype;
   readonly loss?: number;
   /** Called before every completion that the session hands out. */
   readonly onCompletion?: (index: number) => void | Promise<void>;
@@ -56,7 +64,9 @@ export class EngineDouble {
     return this as unknown as Engine;
   }
 
-  readonly model = { num_parameters: 1, num_trainable_parameters: 1 };
+  get model() {
+    return { num_parameters: 1, num_trainable_parameters: 1, dtype: this.options.dtype ?? "float32" };
+  }
 
   async addImages(images: readonly { id: string }[]): Promise<readonly ImageGrid[]> {
     return images.map(({ id }) => {
@@ -84,6 +94,7 @@ export class EngineDouble {
     const { weight } = this;
     const settings = this.options;
     return {
+      timings: undefined,
       add: async (prompts: PromptBatch, completions_per_prompt: number) => {
         const ids = flatValues<BigInt64Array>(prompts, "prompt_id");
         const { offsets, values } = listValues<Int32Array>(prompts, "token_ids");
@@ -162,6 +173,7 @@ export class EngineDouble {
       },
       ...{ entropy: 1, ratio_max: 1, grad_norm: 1, learning_rate: 0.1, optimizer_step: this.optimizer_step },
       ...{ clamped_log_ratios: 0, skipped_completions: 0, completion_tokens: 1, computed_tokens: 1 },
+      ...{ forward_seconds: 1, backward_seconds: 1, optimizer_seconds: 1 },
     };
   }
 

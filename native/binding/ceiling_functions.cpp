@@ -1,0 +1,66 @@
+#include "binding/ceiling_functions.h"
+
+#include <ATen/Parallel.h>
+#include <torch/version.h>
+
+#include "binding/engine_handle.h"
+#include "binding/guard.h"
+#include "binding/tensors.h"
+#include "ceilings/ceilings.h"
+
+namespace sightloop::binding {
+namespace {
+
+// Runs `work` on a thread of its own with a team of `threads`, as an engine would. Returns a number.
+Napi::Value measured(const Napi::CallbackInfo& info, int threads, std::function<double()> work) {
+  auto handle = std::make_shared<EngineHandle>(info.Env());
+  return handle->thread.run(info.Env(),
+                            [handle, threads, work = std::move(work)](const std::stop_token&) -> EngineThread::Settle {
+                              at::set_num_threads(threads);
+                              return [handle, value = work()](Napi::Env env) { return Napi::Number::New(env, value); };
+                            });
+}
+
+ceilings::Product product_argument(const Napi::CallbackInfo& info, size_t index) {
+  const auto name = string_argument(info, index, "product");
+  if (name == "forward") return ceilings::Product::forward;
+  if (name == "input_gradient") return ceilings::Product::input_gradient;
+  TORCH_CHECK(name == "weight_gradient", "product: expected forward, input_gradient or weight_gradient, got ", name);
+  return ceilings::Product::weight_gradient;
+}
+
+// measureGemm(product, rows, inputs, outputs, threads, seconds): Promise<number>   FLOP/s
+Napi::Value measure_gemm(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const auto size = [&](size_t index, const char* name) {
+      return static_cast<int64_t>(number_argument(info, index, name));
+    };
+    const ceilings::GemmShape shape{.product = product_argument(info, 0),
+                                    .rows = size(1, "rows"),
+                                    .inputs = size(2, "inputs"),
+                                    .outputs = size(3, "outputs")};
+    const auto seconds = number_argument(info, 5, "seconds");
+    return measured(info, static_cast<int>(size(4, "threads")),
+                    [shape, seconds] { return ceilings::gemm_flops_per_second(shape, seconds); });
+  });
+}
+
+// measureBandwidth(bytes, threads, seconds): Promise<number>   bytes/s
+Napi::Value measure_bandwidth(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const auto bytes = static_cast<int64_t>(number_argument(info, 0, "bytes"));
+    const auto seconds = number_argument(info, 2, "seconds");
+    return measured(info, static_cast<int>(number_argument(info, 1, "threads")),
+                    [bytes, seconds] { return ceilings::read_bytes_per_second(bytes, seconds); });
+  });
+}
+
+}  // namespace
+
+void init_ceiling_functions(Napi::Env env, Napi::Object exports) {
+  exports.Set("measureGemm", Napi::Function::New(env, measure_gemm, "measureGemm"));
+  exports.Set("measureBandwidth", Napi::Function::New(env, measure_bandwidth, "measureBandwidth"));
+  exports.Set("libtorchVersion", Napi::String::New(env, TORCH_VERSION));
+}
+
+}  // namespace sightloop::binding

@@ -1,0 +1,71 @@
+#include "ceilings/ceilings.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "core/cpu.h"
+#include "core/timings.h"
+#include "kernels/kernels.h"
+
+namespace sightloop::ceilings {
+namespace {
+
+SIGHTLOOP_CPU_CLONES float sum_of(const float* values, int64_t count) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; ++i) sum += values[i];
+  return sum;
+}
+
+}  // namespace
+
+double median_seconds(const std::function<void()>& run, double seconds) {
+  run();
+  std::vector<double> laps;
+  double spent = 0;
+  core::Stopwatch watch;
+  while (laps.size() < 3 || spent < seconds) {
+    run();
+    laps.push_back(watch.lap());
+    spent += laps.back();
+  }
+  std::nth_element(laps.begin(), laps.begin() + static_cast<std::ptrdiff_t>(laps.size() / 2), laps.end());
+  return laps[laps.size() / 2];
+}
+
+double gemm_flops_per_second(const GemmShape& shape, double seconds) {
+  TORCH_CHECK(shape.rows > 0 && shape.inputs > 0 && shape.outputs > 0, "measureGemm: sizes must be positive, got ",
+              shape.rows, " x ", shape.inputs, " x ", shape.outputs);
+  const at::NoGradGuard no_grad;
+  const auto x = at::rand({shape.rows, shape.inputs}), weight = at::rand({shape.outputs, shape.inputs});
+  const auto dy = at::rand({shape.rows, shape.outputs});
+  const auto best = [&](auto engine, auto aten) {
+    return shape.flops() / std::min(median_seconds(engine, seconds), median_seconds(aten, seconds));
+  };
+  switch (shape.product) {
+    case Product::forward:
+      return best([&] { kernels::product(x, weight, {}); }, [&] { at::linear(x, weight); });
+    case Product::input_gradient:
+      return best([&] { kernels::product(dy, weight.t(), {}); }, [&] { at::mm(dy, weight); });
+    case Product::weight_gradient:
+      return best([&] { kernels::product(dy.t(), x.t(), {}); }, [&] { at::mm(dy.t(), x); });
+  }
+  TORCH_INTERNAL_ASSERT(false);
+}
+
+double read_bytes_per_second(int64_t bytes, double seconds) {
+  const auto buffer = at::ones({bytes / static_cast<int64_t>(sizeof(float))}, at::kFloat);
+  const auto* values = buffer.const_data_ptr<float>();
+  std::atomic<float> kept = 0;  // the sums must be used, or the compiler may skip the reads
+  const auto read = [&] {
+    at::parallel_for(0, buffer.numel(), int64_t{1} << 18,
+                     [&](int64_t begin, int64_t end) { kept = sum_of(values + begin, end - begin); });
+  };
+  return static_cast<double>(buffer.nbytes()) / median_seconds(read, seconds);
+}
+
+}  // namespace sightloop::ceilings
