@@ -50,7 +50,7 @@ const zones = [
 ];
 
 export default tseslint.config(
-  { ignores: ["build", "dist", "node_modules", "runs", "test/fixtures", "native"] },
+  { ignores: ["build", "build-asan", "build-fuzz", "dist", "node_modules", "runs", "test/fixtures", "native"] },
   js.configs.recommended,
   {
     files: ["**/*.ts"],

@@ -24,7 +24,8 @@ target_compile_definitions(libtorch INTERFACE _GLIBCXX_USE_CXX11_ABI=${libtorch_
 # at::parallel_for is inlined from the headers and needs -fopenmp when ATen was built with OpenMP. It is a compile option
 # only: linking goes to the OpenMP runtime that libtorch itself brings, so that a process never holds two of them.
 file(STRINGS ${SIGHTLOOP_LIBTORCH}/include/ATen/Config.h openmp REGEX "define AT_PARALLEL_OPENMP 1")
-if(openmp)
+option(SIGHTLOOP_OPENMP "compile with -fopenmp where ATen was" ON)
+if(openmp AND SIGHTLOOP_OPENMP)
   target_compile_options(libtorch INTERFACE -fopenmp)
   file(GLOB libtorch_openmp ${libtorch_lib}/libgomp*.so* ${libtorch_lib}/libomp*.so* ${libtorch_lib}/libiomp5.so)
   if(NOT libtorch_openmp)  # a libtorch built against the system's

@@ -34,7 +34,7 @@ function upToDate(target, sources) {
 }
 
 /** Compilers at once: one a core, and 2 GB of memory each. */
-function jobs() {
+export function jobs() {
   return Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / 2 ** 31)));
 }
 

@@ -37,7 +37,7 @@ const checks = {
   eslint: () => tool("eslint/bin/eslint.js", [...(fix ? ["--fix"] : []), "--max-warnings=0", "."]),
   prettier: () => tool("prettier/bin/prettier.cjs", [fix ? "--write" : "--check", "--log-level=warn", "."]),
   "clang-format": async () => {
-    const files = [...cxxFiles("native"), ...cxxFiles("test/native")];
+    const files = ["native", "test/native", "test/fuzz"].flatMap(cxxFiles);
     const { status, output } = await tool("clang-format/index.js", [
       ...(fix ? ["-i"] : ["--dry-run", "-Werror"]),
       ...files,

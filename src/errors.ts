@@ -37,3 +37,38 @@ export class UserError extends Error {
     this.hint = hint;
   }
 }
+
+/** The minibatch that a training must not learn from: its loss or a gradient is NaN or infinite. */
+export interface Divergence {
+  /** Optimizer steps taken before it; weights and moments are as they left them. */
+  readonly optimizer_step: number;
+  readonly loss: number;
+  /** L2 norm over all gradients. */
+  readonly grad_norm: number;
+  /** Tensors whose gradient is not finite, by checkpoint name. */
+  readonly parameters: readonly string[];
+  /** Rows of the trajectory batch that the minibatch consists of. */
+  readonly minibatch_rows: readonly number[];
+}
+
+/** `update` stopped before it spoilt the weights. */
+export class DivergenceError extends UserError {
+  readonly divergence: Divergence;
+
+  /** @param kept where the batch lies, or why it could not be kept */
+  constructor(divergence: Divergence, kept?: string, options?: ErrorOptions) {
+    const { optimizer_step, loss, parameters } = divergence;
+    const named = parameters.slice(0, 3).map((name) => `"${name}"`);
+    if (parameters.length > named.length) named.push(`${parameters.length - named.length} more`);
+    const gradients = named.length === 0 ? "" : `, and the gradients of ${named.join(", ")} are not finite`;
+    super(
+      "TRAINING_DIVERGED",
+      `at optimizer step ${optimizer_step + 1} the loss is ${loss}${gradients}; the weights were left as they were` +
+        (kept === undefined ? "" : `; ${kept}`),
+      "Look at the batch for extreme rewards or log-probs. Start a new run from the last checkpoint's model, with a lower " +
+        "optimizer.learning_rate or max_grad_norm.",
+      options,
+    );
+    this.divergence = divergence;
+  }
+}

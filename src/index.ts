@@ -7,7 +7,7 @@ export type { TrajectoryBatch } from "./batches/trajectory.js";
 export type { TrainConfig } from "./config/schema.js";
 export type * from "./engine/engine.js";
 export { openEngine } from "./engine/native-engine.js";
-export { USER_ERROR_CODES, UserError, type UserErrorCode } from "./errors.js";
+export { type Divergence, DivergenceError, USER_ERROR_CODES, UserError, type UserErrorCode } from "./errors.js";
 export { evaluate, type EvaluateOptions, type EvaluationSetting } from "./evaluate/evaluate.js";
 export type { EvaluationResult } from "./evaluate/result.js";
 export { loadProcessor, type Processor, type PromptOptions } from "./pipeline/data/processor.js";

@@ -63,6 +63,8 @@ batches::RolloutBatch read_rollouts(const Napi::Object& columns) {
   check_offsets(batch.offsets, batch.rows(), tokens);
   batch.completion_mask = unpack_bits(column(columns, "completion_mask", at::kByte), tokens);
   core::check_shape(batch.rollout_logprobs, {tokens}, "rollout_logprobs");
+  core::check_shape(batch.sample_indices, {batch.rows()}, "sample_index");
+  core::check_shape(batch.policy_versions, {batch.rows()}, "policy_version");
   TORCH_CHECK(static_cast<int64_t>(batch.image_ids.size()) == batch.rows(), "image_ids: expected ", batch.rows(),
               " rows");
   return batch;

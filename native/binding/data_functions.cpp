@@ -53,8 +53,7 @@ Napi::Value preprocess_image(const Napi::CallbackInfo& info) {
     const auto height = integer_argument(info, 1, "height"), width = integer_argument(info, 2, "width");
     if (!info[3].IsString()) throw Napi::TypeError::New(env, "settingsJson must be a string");
     const auto settings = engine::parse_image_processor(nlohmann::json::parse(info[3].As<Napi::String>().Utf8Value()));
-    TORCH_CHECK(static_cast<int64_t>(rgb.ElementLength()) == height * width * 3, "preprocessImage: expected ",
-                height * width * 3, " bytes for ", height, " x ", width, " RGB pixels, got ", rgb.ElementLength());
+    data::check_pixels(static_cast<int64_t>(rgb.ElementLength()), height, width, "preprocessImage");
 
     const auto image = data::resize_image(rgb.Data(), height, width, settings);
     const auto patches = data::patchify(image.pixels, settings);

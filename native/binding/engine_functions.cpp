@@ -31,8 +31,7 @@ Napi::Value add_images(const Napi::CallbackInfo& info) {
                         .rgb = borrow(rgb.Get(i), at::kByte, "rgb"),
                         .height = heights.Get(i).ToNumber().Int64Value(),
                         .width = widths.Get(i).ToNumber().Int64Value()});
-      TORCH_CHECK(images[i].rgb.numel() == images[i].height * images[i].width * 3, "image ", ids[i], ": ",
-                  images[i].rgb.numel(), " bytes are not ", images[i].height, " x ", images[i].width, " RGB pixels");
+      data::check_pixels(images[i].rgb.numel(), images[i].height, images[i].width, "image " + ids[i]);
     }
     return handle->thread.run(info.Env(),
                               [handle, images](const std::stop_token&) -> Settle {
@@ -137,7 +136,6 @@ Napi::Value update(const Napi::CallbackInfo& info) {
             set("grad_norm", stats.grad_norm);
             set("learning_rate", stats.learning_rate);
             set("optimizer_step", stats.optimizer_step);
-            set("skipped_steps", stats.skipped_steps);
             set("clamped_log_ratios", stats.clamped_log_ratios);
             set("skipped_completions", stats.skipped_completions);
             set("completion_tokens", stats.completion_tokens);

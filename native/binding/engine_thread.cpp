@@ -8,8 +8,11 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <utility>
 
+#include "core/check.h"
+#include "core/diverged.h"
 #include "core/stop.h"
 
 namespace sightloop::binding {
@@ -18,13 +21,30 @@ namespace {
 struct Failure {
   const char* code;
   std::string message;
+  std::optional<core::Divergence> divergence = std::nullopt;
 };
 
-// c10's internal assertions are our bugs; its checks speak to the user.
+// A check of ours speaks to the user; anything else is our bug. libtorch's allocators report as a check of theirs.
 Failure failure_of(const c10::Error& error) {
   std::string message = error.what_without_backtrace();
-  const bool bug = message.find("INTERNAL ASSERT FAILED") != std::string::npos;
-  return {.code = bug ? "BUG" : "CHECK", .message = std::move(message)};
+  const auto says = [&](const char* part) { return message.find(part) != std::string::npos; };
+  if (says("can't allocate memory") || says("out of memory")) return {.code = "MEMORY", .message = std::move(message)};
+  const bool bug = says("INTERNAL ASSERT FAILED") || !core::is_own(error);
+  return {.code = bug ? "BUG" : "CHECK", .message = bug ? error.what() : std::move(message)};
+}
+
+Napi::Object write_divergence(Napi::Env env, const core::Divergence& divergence) {
+  auto object = Napi::Object::New(env);
+  object.Set("optimizer_step", static_cast<double>(divergence.optimizer_step));
+  object.Set("loss", divergence.loss);
+  object.Set("grad_norm", divergence.grad_norm);
+  auto parameters = Napi::Array::New(env, divergence.parameters.size());
+  for (uint32_t i = 0; i < divergence.parameters.size(); ++i) parameters[i] = divergence.parameters[i];
+  object.Set("parameters", parameters);
+  auto rows = Napi::Array::New(env, divergence.rows.size());
+  for (uint32_t i = 0; i < divergence.rows.size(); ++i) rows[i] = static_cast<double>(divergence.rows[i]);
+  object.Set("minibatch_rows", rows);
+  return object;
 }
 
 }  // namespace
@@ -48,6 +68,8 @@ struct EngineThread::Call {
       settle = job(either.get_token());
     } catch (const core::Stopped& error) {
       failure = {.code = "STOPPED", .message = error.what()};
+    } catch (const core::Diverged& error) {
+      failure = {.code = "DIVERGED", .message = error.what(), .divergence = error.divergence};
     } catch (const c10::Error& error) {
       failure = failure_of(error);
     } catch (const std::bad_alloc&) {
@@ -160,16 +182,21 @@ void EngineThread::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Call* 
   if (env == nullptr) return;  // torn down: nobody is waiting any more
   const Napi::HandleScope scope(env);
   if (--call->owner->pending_ == 0) call->owner->callback_.Unref(env);
-  if (call->failure) {
-    auto error = Napi::Error::New(env, call->failure->message);
-    error.Set("code", Napi::String::New(env, call->failure->code));
-    call->deferred.Reject(error.Value());
-    return;
-  }
+  // A worker that is being terminated runs no JavaScript any more: whatever is called then throws, and nobody waits.
   try {
-    call->deferred.Resolve(call->settle(env));
-  } catch (const Napi::Error& error) {
-    call->deferred.Reject(error.Value());
+    if (call->failure) {
+      auto error = Napi::Error::New(env, call->failure->message);
+      error.Set("code", Napi::String::New(env, call->failure->code));
+      if (call->failure->divergence) error.Set("divergence", write_divergence(env, *call->failure->divergence));
+      call->deferred.Reject(error.Value());
+      return;
+    }
+    try {
+      call->deferred.Resolve(call->settle(env));
+    } catch (const Napi::Error& error) {
+      call->deferred.Reject(error.Value());
+    }
+  } catch (const Napi::Error&) {
   }
 }
 

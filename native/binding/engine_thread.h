@@ -29,8 +29,8 @@ class EngineThread {
   EngineThread& operator=(const EngineThread&) = delete;
   ~EngineThread();
 
-  // Queues a job. `inputs` are kept alive until it has settled. Rejections carry `code`: STOPPED, CHECK (the message is
-  // for the user) or BUG.
+  // Queues a job. `inputs` are kept alive until it has settled. Rejections carry `code`: STOPPED, MEMORY, CHECK (the
+  // message is for the user), BUG, or DIVERGED with `divergence`.
   Napi::Promise run(Napi::Env env, Job job, std::stop_token stop = {}, std::vector<Napi::Value> inputs = {});
 
  private:

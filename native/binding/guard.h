@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "core/check.h"
+
 namespace sightloop::binding {
 
 // Runs `body` on the JavaScript thread; a failure becomes a JS Error with the message alone, `code` CHECK.
@@ -18,6 +20,7 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Body body) {
   try {
     return body();
   } catch (const c10::Error& error) {
+    if (!core::is_own(error)) throw Napi::Error::New(info.Env(), error.what());
     throw checked(error.what_without_backtrace());
   } catch (const nlohmann::json::exception& error) {
     throw checked(std::string("options: ") + error.what());

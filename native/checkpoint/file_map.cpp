@@ -12,15 +12,16 @@
 namespace sightloop::checkpoint {
 
 FileMap::FileMap(const std::filesystem::path& path) : bytes_(MAP_FAILED) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe does not wait for its writer
   TORCH_CHECK(file >= 0, path.string(), ": cannot be opened: ", std::strerror(errno),
               ". Check the path and its permissions.");
   struct stat status {};
-  const bool known = ::fstat(file, &status) == 0;
+  const bool known = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
   size_ = known ? static_cast<size_t>(status.st_size) : 0;
   if (size_ > 0) bytes_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
   ::close(file);
-  TORCH_CHECK(known && size_ >= 8, path.string(), ": is ", size_,
+  TORCH_CHECK(known, path.string(), ": is not a regular file. Check the path.");
+  TORCH_CHECK(size_ >= 8, path.string(), ": is ", size_,
               " bytes, too short for a safetensors file. Copy or download the file again.");
   TORCH_CHECK(bytes_ != MAP_FAILED, path.string(), ": cannot be mapped: ", std::strerror(errno));
   ::madvise(bytes_, size_, MADV_SEQUENTIAL);

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "checkpoint/json.h"
 #include "checkpoint/safetensors.h"
 
 namespace sightloop::checkpoint {
@@ -12,7 +13,7 @@ constexpr auto kCopyAgain = ". Copy or download the checkpoint again.";
 // Tensor -> shard, as model.safetensors.index.json says.
 std::map<std::string, std::string> read_index(const std::filesystem::path& path) {
   std::ifstream stream(path);
-  const auto json = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  const auto json = parse_json(stream);
   TORCH_CHECK(
       json.is_object() && json.contains("weight_map") && json["weight_map"].is_object() && !json["weight_map"].empty(),
       path.string(), ": has no \"weight_map\"", kCopyAgain);
@@ -25,16 +26,22 @@ std::map<std::string, std::string> read_index(const std::filesystem::path& path)
   return shards;
 }
 
+// A path that cannot be looked up (too long, no permission) is opened all the same, and fails with its reason.
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error) || (error && error != std::errc::no_such_file_or_directory);
+}
+
 }  // namespace
 
 std::vector<SafetensorsFile> open_folder(const std::filesystem::path& folder) {
   const auto single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
   std::vector<SafetensorsFile> files;
-  if (std::filesystem::exists(single)) {
+  if (is_there(single)) {
     files.emplace_back(single);
     return files;
   }
-  TORCH_CHECK(std::filesystem::exists(index), folder.string(),
+  TORCH_CHECK(is_there(index), folder.string(),
               ": holds neither model.safetensors nor model.safetensors.index.json. Give a folder in the Hugging Face "
               "layout, or make one with `sightloop init`.");
   const auto shard_of = read_index(index);
@@ -42,7 +49,7 @@ std::vector<SafetensorsFile> open_folder(const std::filesystem::path& folder) {
   std::set<std::string> shards;
   for (const auto& [name, shard] : shard_of) shards.insert(shard);
   for (const auto& shard : shards) {
-    TORCH_CHECK(std::filesystem::exists(folder / shard), (folder / shard).string(),
+    TORCH_CHECK(is_there(folder / shard), (folder / shard).string(),
                 ": is missing, but model.safetensors.index.json names it", kCopyAgain);
     files.emplace_back(folder / shard);
     for (const auto& [name, tensor] : files.back().tensors()) {

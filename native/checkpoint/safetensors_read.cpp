@@ -6,6 +6,7 @@
 
 #include "checkpoint/dtypes.h"
 #include "checkpoint/file_map.h"
+#include "checkpoint/json.h"
 #include "checkpoint/safetensors.h"
 
 namespace sightloop::checkpoint {
@@ -70,8 +71,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
   std::memcpy(&header_size, map_->bytes(), 8);
   TORCH_CHECK(header_size <= map_->size() - 8, file, ": its header of ", header_size,
               " bytes is longer than the file: it is truncated or no safetensors file", kCopyAgain);
-  const auto header = nlohmann::json::parse(map_->bytes() + 8, map_->bytes() + 8 + header_size, nullptr,
-                                            /*allow_exceptions=*/false);
+  const auto header = parse_json(map_->bytes() + 8, map_->bytes() + 8 + header_size);
   TORCH_CHECK(header.is_object(), file, ": its header is not valid JSON", kCopyAgain);
   for (const auto& [name, entry] : header.items()) {
     if (name != "__metadata__") {

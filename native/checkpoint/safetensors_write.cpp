@@ -74,7 +74,9 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Outg
     if (written) written(static_cast<int64_t>(dense.nbytes()));
   }
   writer.finish();
-  std::filesystem::rename(temporary, path);
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  TORCH_CHECK(!error, path.string(), ": cannot be written: ", error.message(), ". Check free space and permissions.");
 }
 
 void write_safetensors(const std::filesystem::path& path,

@@ -21,14 +21,16 @@ at::ScalarType parse_dtype(const std::string& name) {
 }
 
 data::ImageProcessorSettings parse_image_processor(const nlohmann::json& json) {
-  return {.patch_size = json.at("patch_size"),
-          .temporal_patch_size = json.at("temporal_patch_size"),
-          .merge_size = json.at("merge_size"),
-          .min_pixels = json.at("min_pixels"),
-          .max_pixels = json.at("max_pixels"),
-          .rescale_factor = json.at("rescale_factor"),
-          .image_mean = json.at("image_mean"),
-          .image_std = json.at("image_std")};
+  const data::ImageProcessorSettings settings{.patch_size = json.at("patch_size"),
+                                              .temporal_patch_size = json.at("temporal_patch_size"),
+                                              .merge_size = json.at("merge_size"),
+                                              .min_pixels = json.at("min_pixels"),
+                                              .max_pixels = json.at("max_pixels"),
+                                              .rescale_factor = json.at("rescale_factor"),
+                                              .image_mean = json.at("image_mean"),
+                                              .image_std = json.at("image_std")};
+  data::check_settings(settings);
+  return settings;
 }
 
 EngineOptions parse_engine_options(const nlohmann::json& json) {

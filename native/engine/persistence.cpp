@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
+#include <unistd.h>
 
+#include <charconv>
 #include <filesystem>
 #include <fstream>
 
@@ -47,6 +49,8 @@ int64_t resident_bytes(const std::string& field) {
   return 0;
 }
 
+int64_t physical_memory() { return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE); }
+
 }  // namespace
 
 void Engine::save_model(const std::string& folder) const {
@@ -72,7 +76,12 @@ void Engine::load_state(const std::string& folder) {
   const auto steps = moments.metadata().find("steps");
   TORCH_CHECK(steps != moments.metadata().end(), moments_file(folder).string(),
               ": lacks the counter \"steps\". Resume from another checkpoint.");
-  optimizer_->restore(moments.tensors(), std::stoll(steps->second));
+  int64_t count = -1;
+  const auto& text = steps->second;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  TORCH_CHECK(error == std::errc() && end == text.data() + text.size() && count >= 0, moments_file(folder).string(),
+              ": its counter \"steps\" is \"", text, "\". Resume from another checkpoint.");
+  optimizer_->restore(moments.tensors(), count);
 }
 
 MemoryUse Engine::memory() const {
@@ -95,7 +104,13 @@ MemoryUse Engine::memory() const {
 
 int64_t init_model(const std::string& folder, uint64_t seed, at::ScalarType dtype, const models::Progress& progress) {
   auto config = models::read_config(folder);
-  const auto model = models::build(config, models::without_storage(dtype));
+  const auto memory = physical_memory();
+  const auto model =
+      models::build(config, models::at_most(memory / static_cast<int64_t>(c10::elementSize(dtype)),
+                                            (std::filesystem::path(folder) / "config.json").string() +
+                                                ": the model is larger than this machine's " +
+                                                std::to_string(memory >> 20) + " MiB of memory. Lower its sizes.",
+                                            models::without_storage(dtype)));
   const auto range = model->spec().initializer_range;
   std::vector<checkpoint::OutgoingTensor> tensors;
   for (const auto& parameter : model->parameters().all())

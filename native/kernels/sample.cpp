@@ -1,3 +1,5 @@
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -132,6 +134,7 @@ Sample sample(std::span<const float> logits, const SampleOptions& options, doubl
   float highest = maximum(scratch.data(), count);
   weigh(scratch.data(), count, highest);
   const double log_sum = highest + std::log(sum(scratch));  // of the whole vocabulary
+  TORCH_CHECK(std::isfinite(log_sum), "the model's logits are not finite: its weights have diverged, or are damaged");
 
   // Without a filter the weights serve on, unless all that is not banned has underflowed.
   for (const auto token : options.banned)

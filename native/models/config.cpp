@@ -3,6 +3,12 @@
 #include <c10/util/Exception.h>
 
 namespace sightloop::models {
+namespace {
+
+// Of any size in config.json; products of two sizes and a small number stay far from overflow.
+constexpr int64_t kLargestSize = int64_t{1} << 24;
+
+}  // namespace
 
 const nlohmann::json& ConfigReader::at(const char* key, const char* expected) const {
   TORCH_CHECK(has(key), where_, ": \"", key, "\" is missing; expected ", expected,
@@ -12,8 +18,8 @@ const nlohmann::json& ConfigReader::at(const char* key, const char* expected) co
 
 int64_t ConfigReader::positive(const char* key) const {
   const auto& value = at(key, "a positive whole number");
-  TORCH_CHECK(value.is_number_integer() && value.get<int64_t>() > 0, where_, ": \"", key,
-              "\" must be a positive whole number, got ", value.dump());
+  TORCH_CHECK(value.is_number_integer() && value.get<int64_t>() > 0 && value.get<int64_t>() <= kLargestSize, where_,
+              ": \"", key, "\" must be a whole number from 1 to ", kLargestSize, ", got ", value.dump());
   return value.get<int64_t>();
 }
 

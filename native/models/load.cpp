@@ -42,6 +42,17 @@ core::ParameterRegistry::Source without_storage(at::ScalarType dtype) {
   return [dtype](at::IntArrayRef shape, size_t) { return at::empty(shape, at::device(at::kMeta).dtype(dtype)); };
 }
 
+core::ParameterRegistry::Source at_most(int64_t limit, std::string refusal, core::ParameterRegistry::Source source) {
+  return [limit, refusal = std::move(refusal), source = std::move(source), used = 0.0](at::IntArrayRef shape,
+                                                                                       size_t index) mutable {
+    double values = 1;  // the product of sizes gone wrong overflows any integer
+    for (const auto size : shape) values *= static_cast<double>(size);
+    used += values;
+    TORCH_CHECK(used <= static_cast<double>(limit), refusal);
+    return source(shape, index);
+  };
+}
+
 void fill(Model& model, std::span<const SafetensorsFile> files, const std::string& origin, const Progress& progress) {
   const at::NoGradGuard no_grad;
   auto stored = by_canonical_name(files, origin);
@@ -74,8 +85,18 @@ void fill(Model& model, std::span<const SafetensorsFile> files, const std::strin
 }
 
 std::unique_ptr<Model> load(const std::filesystem::path& folder, at::ScalarType dtype, const Progress& progress) {
-  auto model = build(read_config(folder), [dtype](at::IntArrayRef shape, size_t) { return at::empty(shape, dtype); });
-  fill(*model, checkpoint::open_folder(folder), folder.string(), progress);
+  const auto config = read_config(folder);
+  const auto files = checkpoint::open_folder(folder);
+  int64_t held = 0;
+  for (const auto& file : files)
+    for (const auto& [name, tensor] : file.tensors()) held += tensor.numel();
+  const auto allocate = [dtype](at::IntArrayRef shape, size_t) { return at::empty(shape, dtype); };
+  auto model =
+      build(config, at_most(held,
+                            folder.string() + ": config.json asks for more than the " + std::to_string(held) +
+                                " values that the weights' files hold. Check that both belong to the same checkpoint.",
+                            allocate));
+  fill(*model, files, folder.string(), progress);
   return model;
 }
 

@@ -18,6 +18,10 @@ using Progress = std::function<void(int64_t done, int64_t total)>;
 // For `build`: parameters that have a shape and no memory.
 core::ParameterRegistry::Source without_storage(at::ScalarType dtype);
 
+// `source` for at most `limit` values, so that a config.json with a size gone wrong is refused before it takes the
+// machine's memory. `refusal` says what the limit is.
+core::ParameterRegistry::Source at_most(int64_t limit, std::string refusal, core::ParameterRegistry::Source source);
+
 // Reads a Hugging Face folder into parameters of `dtype`. Every parameter must be there with its shape; tensors that no
 // parameter uses are an error. Progress in bytes.
 std::unique_ptr<Model> load(const std::filesystem::path& folder, at::ScalarType dtype, const Progress& progress);

@@ -29,7 +29,8 @@ DecoderConfig read_decoder_config(const ConfigReader& root) {
               decoder.width, ", num_attention_heads ", decoder.heads, " and num_key_value_heads ", decoder.kv_heads,
               " must divide each other in this order");
   int64_t frequencies = 0;
-  for (const auto section : decoder.rotary_sections) frequencies += section > 0 ? section : decoder.width;
+  for (const auto section : decoder.rotary_sections)
+    frequencies += section > 0 && section <= decoder.width ? section : decoder.width;
   TORCH_CHECK(2 * frequencies == decoder.head_width(),
               "config.json: mrope_section must hold positive numbers that sum to half the head width ",
               decoder.head_width());

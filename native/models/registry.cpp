@@ -3,6 +3,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/json.h"
 #include "models/families.h"
 
 namespace sightloop::models {
@@ -38,8 +39,9 @@ nlohmann::json read_config(const std::filesystem::path& folder) {
   std::ifstream stream(path);
   TORCH_CHECK(stream.good(), path.string(),
               ": cannot be opened. Give a folder in the Hugging Face layout, or make one with `sightloop init`.");
-  auto config = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
-  TORCH_CHECK(config.is_object(), path.string(), ": is not a JSON object. Copy it from the checkpoint's source again.");
+  auto config = checkpoint::parse_json(stream);
+  TORCH_CHECK(config.is_object(), path.string(), ": is not a JSON object, or is nested deeper than ",
+              checkpoint::kMaxNesting, " levels. Copy it from the checkpoint's source again.");
   return config;
 }
 

@@ -1,10 +1,11 @@
-import { cp, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { cp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Dtype, OpenOptions } from "../engine/engine.js";
 import { initModel } from "../engine/init.js";
 import { UserError } from "../errors.js";
-import { namesIn, writing } from "../reports/files.js";
+import { readJson } from "../pipeline/data/checkpoint-files.js";
+import { makeFolder, namesIn, writing } from "../reports/files.js";
 
 /** The package's own folder: presets and data are found from here, whatever the working directory. */
 export const package_folder = fileURLToPath(new URL("../../", import.meta.url));
@@ -67,7 +68,7 @@ export async function initFolder(
     if ((await namesIn(target)).length > 0)
       throw new UserError("RUN_FOLDER_IN_USE", `${output} exists and is not empty`, "Choose another --output.");
     try {
-      await mkdir(temporary, { recursive: true });
+      await makeFolder(temporary);
       for (const [name, path] of await modelFiles(source)) await cp(path, join(temporary, name), { recursive: true });
       const chosen = dtype ?? (await configDtype(temporary));
       const made = await initModel(temporary, { seed, dtype: chosen }, opening);
@@ -99,6 +100,6 @@ async function sharedFolder(source: string): Promise<string | undefined> {
 }
 
 async function configDtype(folder: string): Promise<Dtype> {
-  const config = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as Record<string, unknown>;
-  return (config["dtype"] ?? config["torch_dtype"]) === "bfloat16" ? "bfloat16" : "float32";
+  const config = await readJson(folder, "config.json");
+  return (config?.["dtype"] ?? config?.["torch_dtype"]) === "bfloat16" ? "bfloat16" : "float32";
 }

@@ -45,7 +45,11 @@ export async function loadConfig<S extends z.ZodType>(
 /** @throws UserError CONFIG_INVALID that lists every problem with its line. */
 export function parseConfig<S extends z.ZodType>(schema: S, source: ConfigSource): LoadedConfig<z.infer<S>> {
   const lines = new LineCounter();
-  const document = parseDocument(source.text, { lineCounter: lines });
+  const unreadable = (what: string, cause: unknown): UserError =>
+    new UserError("CONFIG_INVALID", `${source.file}: not a config: ${what}`, "Write plain nested keys and values.", {
+      cause,
+    });
+  const document = orElse(unreadable, () => parseDocument(source.text, { lineCounter: lines }));
   const syntax = document.errors[0];
   if (syntax !== undefined) {
     const line = syntax.linePos?.[0].line ?? 1;
@@ -56,7 +60,7 @@ export function parseConfig<S extends z.ZodType>(schema: S, source: ConfigSource
   const overrides = applySet(document, source.set ?? []);
   const place = (path: readonly PropertyKey[]): string | undefined => overrides.find(path) ?? origin(path);
 
-  const input: unknown = document.toJS() ?? {};
+  const input: unknown = orElse(unreadable, () => document.toJS() as unknown) ?? {};
   const result = schema.safeParse(input);
   if (!result.success) {
     const found = problems(result.error, schema, input).map(
@@ -70,6 +74,15 @@ export function parseConfig<S extends z.ZodType>(schema: S, source: ConfigSource
   const origins = new Map<string, string>();
   for (const [path] of leaves(result.data)) origins.set(path.join("."), place(path) ?? "default");
   return { config: result.data, origins };
+}
+
+/** What makes the YAML library give up: aliases that lead nowhere or multiply without end, nesting beyond the stack. */
+function orElse<T>(unreadable: (what: string, cause: unknown) => UserError, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw unreadable(error instanceof RangeError ? "it is nested too deeply" : (error as Error).message, error);
+  }
 }
 
 /** Every scalar (or empty collection) of a config with its path. */

@@ -59,6 +59,7 @@ function propertyNames(schema: z.ZodType): ReadonlySet<string> {
 }
 
 function suggestion(key: string, known: ReadonlySet<string>): string {
+  if (key.length > 60) return ""; // no slip of the keyboard
   let best: string | undefined;
   let distance = Math.max(2, Math.floor(key.length / 3)) + 1;
   for (const name of known) {

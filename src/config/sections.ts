@@ -25,7 +25,11 @@ export const promptSchema = z.strictObject({
   system_prompt: z.string().nullable().default(null),
   /** Longer prompts are an error that names the sample. Image tokens count. */
   max_prompt_tokens: count.default(4096),
+  /** Larger images (width x height, in pixels, as encoded) are an error; as many pixels, 3 bytes each, are decoded at once. */
+  max_image_pixels: count.default(2 ** 27),
 });
+
+export type PromptConfig = z.infer<typeof promptSchema>;
 
 export const samplingSchema = z.strictObject({
   /** Training needs sampled completions, so 0 (greedy) is not allowed here. */

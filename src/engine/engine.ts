@@ -254,8 +254,6 @@ export interface UpdateStats {
   readonly learning_rate: number;
   /** Optimizer steps since the engine's first, after this call. */
   readonly optimizer_step: number;
-  /** Optimizer steps skipped because a gradient was not finite. */
-  readonly skipped_steps: number;
   /** Log-ratios clamped to +-20 before exp. */
   readonly clamped_log_ratios: number;
   /** Rows left out: their group's advantages are all zero. */
@@ -318,7 +316,10 @@ export interface Engine extends AsyncDisposable {
 
   advantages(rollouts: RolloutBatch, rewards: Rewards, scores: PolicyScores): Promise<TrajectoryBatch>;
 
-  /** `temperature` must be the one that `rollout_logprobs` were recorded at. */
+  /**
+   * `temperature` must be the one that `rollout_logprobs` were recorded at.
+   * @throws DivergenceError before the optimizer step whose loss or gradient is not finite; those before it were taken
+   */
   update(
     trajectories: TrajectoryBatch,
     options?: Cancellable & { readonly temperature?: number },

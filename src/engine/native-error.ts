@@ -1,4 +1,4 @@
-import { UserError, type UserErrorCode } from "../errors.js";
+import { type Divergence, DivergenceError, UserError, type UserErrorCode } from "../errors.js";
 
 /** What a failed check of one verb means, and the way out. */
 export interface Meaning {
@@ -26,6 +26,10 @@ const NOT_WRITABLE: Meaning = {
   hint: "Free space, correct the permissions, or choose another folder. A run keeps its earlier checkpoints: --resume.",
 };
 const CLOSED: Meaning = { code: "ENGINE_CLOSED", hint: "Use it before it is closed, or open it anew." };
+const NOT_FINITE: Meaning = {
+  code: "TRAINING_DIVERGED",
+  hint: "Use another model folder or an earlier checkpoint; train with a lower optimizer.learning_rate or max_grad_norm.",
+};
 const UNSUPPORTED = "MODEL_UNSUPPORTED";
 
 function codeOf(error: unknown): unknown {
@@ -39,7 +43,9 @@ function codeOf(error: unknown): unknown {
 export function asUserError(error: unknown, meaning: Meaning): unknown {
   if (!(error instanceof Error)) return error;
   const code = codeOf(error);
-  if (code === "MEMORY" || (code === "CHECK" && isOutOfMemory(error.message)))
+  if (code === "DIVERGED")
+    return new DivergenceError((error as Error & { divergence: Divergence }).divergence, undefined, { cause: error });
+  if (code === "MEMORY")
     return new UserError(
       "DEVICE_OUT_OF_MEMORY",
       error.message,
@@ -54,10 +60,8 @@ export function asUserError(error: unknown, meaning: Meaning): unknown {
 function meaningOf(message: string, meaning: Meaning): Meaning {
   if (/: cannot be written[:.]/.test(message)) return NOT_WRITABLE;
   if (/^the (engine|rollout session) is closed/.test(message)) return CLOSED;
+  if (message.startsWith("the model's logits are not finite")) return NOT_FINITE;
   return message.includes("model_type") ? { ...meaning, code: UNSUPPORTED } : meaning;
 }
-
-/** libtorch's allocators report as a check, not as bad_alloc. */
-const isOutOfMemory = (message: string): boolean => /can't allocate memory|out of memory/i.test(message);
 
 export const isStopped = (error: unknown): boolean => codeOf(error) === "STOPPED";

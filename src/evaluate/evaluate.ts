@@ -29,6 +29,7 @@ export interface EvaluateOptions {
   readonly max_items: number | null;
   readonly system_prompt: string | null;
   readonly max_prompt_tokens: number;
+  readonly max_image_pixels?: number | undefined;
   readonly max_completion_tokens: number;
   readonly max_concurrent_completions: number;
   readonly kv_block_size: number;
@@ -91,6 +92,7 @@ async function* evaluateChunk(
     system_prompt: options.system_prompt ?? undefined,
     assistant_prefix,
     max_prompt_tokens: options.max_prompt_tokens,
+    max_image_pixels: options.max_image_pixels,
     known_images: options.known_images,
     signal,
   });

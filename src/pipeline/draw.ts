@@ -22,6 +22,7 @@ export interface Drawn {
 
 export interface DrawOptions extends PromptOptions {
   readonly max_prompt_tokens: number;
+  readonly max_image_pixels?: number | undefined;
   readonly known_images: Map<string, string>;
   readonly signal?: AbortSignal | undefined;
 }

@@ -1,4 +1,4 @@
-import type { EvaluateConfig } from "../config/sections.js";
+import type { EvaluateConfig, PromptConfig } from "../config/sections.js";
 import type { Engine } from "../engine/engine.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import type { Processor } from "./data/processor.js";
@@ -10,7 +10,7 @@ export interface EvaluatorOptions {
   readonly processor: Processor;
   readonly config: {
     readonly evaluate: EvaluateConfig;
-    readonly prompt: { readonly system_prompt: string | null; readonly max_prompt_tokens: number };
+    readonly prompt: PromptConfig;
     readonly seed: number;
   };
   readonly splits: Readonly<Record<string, IndexedSamples>>;

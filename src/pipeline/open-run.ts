@@ -108,6 +108,7 @@ function assembleRun(parts: Parts): OpenRun {
   const prompting = {
     system_prompt: config.prompt.system_prompt ?? undefined,
     max_prompt_tokens: config.prompt.max_prompt_tokens,
+    max_image_pixels: config.prompt.max_image_pixels,
     known_images,
   };
   return {

@@ -38,19 +38,23 @@ async function* sftStep(
 
   signal.throwIfAborted();
   yield { type: "progress", step, phase: "update", done: 0, total: optimizer_steps, unit: "optimizer steps" };
-  const stats = await update(engine, trajectories, { temperature: 1, optimizer_steps });
+  const { images } = drawn;
+  const stats = await update(engine, trajectories, {
+    temperature: 1,
+    keepDiverged: (divergence) => run.loop.record.diverged({ step, trajectories, images, divergence }),
+  });
   clock.lap("update_seconds");
 
   await engine.pruneImages([]);
   const { rss_bytes, peak_rss_bytes } = await engine.memory();
-  const { loss, grad_norm, learning_rate, optimizer_step, skipped_steps, completion_tokens, computed_tokens } = stats;
+  const { loss, grad_norm, learning_rate, optimizer_step, completion_tokens, computed_tokens } = stats;
   const prompts_seen = step * drawn.samples.length;
   return {
     step,
     metrics: {
       ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
       prompts_seen,
-      ...{ loss, grad_norm, learning_rate, optimizer_step, skipped_steps, completion_tokens, computed_tokens },
+      ...{ loss, grad_norm, learning_rate, optimizer_step, completion_tokens, computed_tokens },
       ...clock.laps(),
       step_seconds: clock.total(),
       rss_bytes,

@@ -66,7 +66,11 @@ async function* trainStep(
   // 4 policy update; not cancelled: a step that has begun to learn is finished
   signal.throwIfAborted();
   yield { type: "progress", step, phase: "update", done: 0, total: optimizer_steps, unit: "optimizer steps" };
-  const stats = await update(engine, trajectories, { temperature, optimizer_steps });
+  const batch = { step, trajectories, texts: rowTexts(drawn, rollouts, completions), images: drawn.images };
+  const stats = await update(engine, trajectories, {
+    temperature,
+    keepDiverged: (divergence) => run.loop.record.diverged({ ...batch, divergence }),
+  });
   clock.lap("update_seconds");
 
   await engine.pruneImages([]);
@@ -75,10 +79,7 @@ async function* trainStep(
   const num_tokens = measured["completion_length_mean"]! * trajectories.numRows;
   const prompts_seen = step * drawn.samples.length;
   return {
-    step,
-    trajectories,
-    texts: rowTexts(drawn, rollouts, completions),
-    images: drawn.images,
+    ...batch,
     metrics: {
       ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
       prompts_seen,

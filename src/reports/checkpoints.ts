@@ -1,7 +1,7 @@
 import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../errors.js";
-import { namesIn, syncFolder, syncTree, writeAtomically } from "./files.js";
+import { makeFolder, namesIn, syncFolder, syncTree, writeAtomically } from "./files.js";
 
 /** Where a run stands after a finished step; with the engine's state, all that a resume needs. */
 export interface Cursor {
@@ -32,7 +32,7 @@ export async function writeCheckpoint(
   keep_last: number,
   write: (folder: string) => Promise<void>,
 ): Promise<string> {
-  await mkdir(root, { recursive: true });
+  await makeFolder(root);
   const name = nameOf(cursor.step);
   const temporary = join(root, `.tmp-${name}-${process.pid}`);
   await rm(temporary, { recursive: true, force: true });
@@ -74,16 +74,22 @@ export async function latestCheckpoint(root: string): Promise<Checkpoint | undef
   if (step === undefined) return undefined;
   const folder = join(root, nameOf(step));
   const file = join(folder, "cursor.json");
-  try {
-    return { folder, cursor: JSON.parse(await readFile(file, "utf8")) as Cursor };
-  } catch (cause) {
-    throw new UserError(
+  const invalid = (what: string, cause?: unknown): UserError =>
+    new UserError(
       "CHECKPOINT_INVALID",
-      `${file} cannot be read: ${(cause as Error).message}`,
+      `${file} cannot be read: ${what}`,
       `Delete ${folder} to go on from the checkpoint before it.`,
       { cause },
     );
+  let cursor: Partial<Cursor> | null;
+  try {
+    cursor = JSON.parse(await readFile(file, "utf8")) as Partial<Cursor> | null;
+  } catch (cause) {
+    throw invalid((cause as Error).message, cause);
   }
+  if (cursor?.step !== step || typeof cursor.evaluated !== "boolean" || !("data" in cursor))
+    throw invalid(`it is not the cursor of step ${step}`);
+  return { folder, cursor: cursor as Cursor };
 }
 
 /** Removes what a resume from `step` must not see: later checkpoints, and folders that a crash left half written. */

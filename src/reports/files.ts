@@ -1,4 +1,4 @@
-import { open, readdir, rename } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UserError } from "../errors.js";
 
@@ -20,16 +20,62 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   try {
     return await work();
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? "";
+    const { code = "", path: named = path, message } = cause as NodeJS.ErrnoException;
+    const is_native = cause instanceof UserError && /: cannot be written: No space/.test(message);
     const reason = mendable[code];
-    if (reason === undefined) throw cause;
+    if (reason === undefined && !is_native) throw cause;
+    const free = is_native || code === "ENOSPC" ? await freeSpace(path) : "";
     throw new UserError(
       "FILE_NOT_WRITABLE",
-      `${(cause as NodeJS.ErrnoException).path ?? path} cannot be written: ${reason} (${code})`,
+      is_native ? `${message.replace(/\. .*$/, "")}${free}` : `${named} cannot be written: ${reason} (${code})${free}`,
       "Free space, correct the permissions, or choose another folder. A run keeps its earlier checkpoints: --resume.",
       { cause },
     );
   }
+}
+
+/**
+ * Makes a folder and those above it that are missing. Node's own recursive mkdir never returns where a file system
+ * answers ENOENT although the folder above is there, as /proc does.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  if (await isFolder(path)) return;
+  const above = dirname(path);
+  if (above !== path) await makeFolder(above);
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await isFolder(path))) return; // made by another process meanwhile
+    if (code !== "ENOENT") throw error;
+    throw new UserError(
+      "FILE_NOT_WRITABLE",
+      `${path} cannot be made: no folders can be made in ${above}`,
+      "Choose a folder on a disk.",
+      { cause: error },
+    );
+  }
+}
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (status) => status.isDirectory(),
+    () => false,
+  );
+
+/** Room on the disk of a path once what could not be finished has been removed. */
+async function freeSpace(path: string): Promise<string> {
+  const status = await statfs(path).catch(() => statfs(dirname(path)).catch(() => undefined));
+  if (status === undefined) return "";
+  return `; ${((status.bavail * status.bsize) / 2 ** 20).toFixed(1)} MiB are free there`;
+}
+
+/** Files that a process which died has left half written. */
+export const isLeftover = (name: string): boolean => /\.tmp(-\d+)?$/.test(name);
+
+/** Removes the leftovers of a folder, if it is there. */
+export async function sweep(folder: string): Promise<void> {
+  for (const name of await namesIn(folder)) if (isLeftover(name)) await rm(join(folder, name), { force: true });
 }
 
 /** Replaces a file as a whole: a reader sees the old text or the new one, also after a power cut. */

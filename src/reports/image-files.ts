@@ -1,6 +1,6 @@
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { namesIn } from "./files.js";
+import { makeFolder, namesIn } from "./files.js";
 
 /** An image as the dataset gave it; `id` is the hash of its bytes, which are read only if they are not stored yet. */
 export interface ImageFile {
@@ -13,7 +13,7 @@ export function imageStore(folder: string): (images: readonly ImageFile[]) => Pr
   let stored: Set<string> | undefined;
   return async (images) => {
     if (stored === undefined) {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       const complete = (await namesIn(folder)).filter((name) => !name.endsWith(".tmp"));
       stored = new Set(complete.map((name) => name.split(".")[0]!));
     }

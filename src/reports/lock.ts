@@ -1,7 +1,10 @@
-import { open, readFile, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../errors.js";
+import { namesIn } from "./files.js";
 
 interface Holder {
   readonly pid: number;
@@ -10,40 +13,89 @@ interface Holder {
   readonly started: string | null;
 }
 
-/** Folders locked by this process; a pid alone cannot tell two runs of one process apart. */
+/** Folders that this thread holds or is about to take; a pid alone cannot tell two runs of one process apart. */
 const held = new Set<string>();
+
+const claim_prefix = "lock.claim.";
+/** Tries of a process that meets others on the way to the same folder; the waits between them grow to a second. */
+const num_tries = 40;
+const wait_ms = (attempt: number): number => Math.random() * Math.min(1000, 10 * 1.2 ** attempt);
 
 /**
  * Takes the folder for this process until the returned function is called. The lock of a process that has died is
  * taken over.
+ *
+ * The lock is set under a claim: a process creates a file of its own, whose name says who it is, then looks for claims
+ * of others, and goes on only if it is alone. Of two processes at least the later one sees the other's, so no two are
+ * ever past that point together, and a lock that has just been set is never mistaken for the dead one before it.
  * @throws UserError RUN_FOLDER_IN_USE
  */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const path = join(resolve(folder), "lock");
   if (held.has(path)) throw inUse(folder, process.pid);
-  for (let attempt = 0; attempt < 3; attempt++) {
-    try {
-      const handle = await open(path, "wx");
-      held.add(path);
-      try {
-        await handle.writeFile(
-          JSON.stringify({ pid: process.pid, host: hostname(), started: await startOf(process.pid) }),
-        );
-      } finally {
-        await handle.close();
+  held.add(path);
+  try {
+    await take(folder, path);
+  } catch (error) {
+    held.delete(path);
+    throw error;
+  }
+  return async () => {
+    await rm(path, { force: true });
+    held.delete(path);
+  };
+}
+
+/** Whether a name in a run folder belongs to its lock. */
+export const isLockFile = (name: string): boolean => name === "lock" || name.startsWith(claim_prefix);
+
+async function take(folder: string, path: string): Promise<void> {
+  const self: Holder = { pid: process.pid, host: hostname(), started: await startOf(process.pid) };
+  const claim = join(resolve(folder), claimName(self));
+  try {
+    for (let attempt = 0; attempt < num_tries; attempt++) {
+      await refuseIfHeld(folder, path);
+      await writeFile(claim, "");
+      if (await isAlone(resolve(folder), claim)) {
+        await refuseIfHeld(folder, path); // whoever was here before may have taken it
+        await writeFile(claim, JSON.stringify(self));
+        await rename(claim, path);
+        return;
       }
-      return async () => {
-        held.delete(path);
-        await rm(path, { force: true });
-      };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      await rm(claim, { force: true });
+      await sleep(wait_ms(attempt));
     }
-    const holder = await readHolder(path);
-    if (holder !== undefined && (await isAlive(holder))) throw inUse(folder, holder.pid);
+    throw inUse(folder, undefined);
+  } finally {
+    await rm(claim, { force: true });
+  }
+}
+
+async function refuseIfHeld(folder: string, path: string): Promise<void> {
+  const holder = await readHolder(path);
+  if (holder !== undefined && (await isAlive(holder))) throw inUse(folder, holder.pid);
+}
+
+/** Whether no other living process has a claim. Claims of the dead are swept away. */
+async function isAlone(folder: string, own: string): Promise<boolean> {
+  for (const name of await namesIn(folder)) {
+    const path = join(folder, name);
+    const holder = claimant(name);
+    if (holder === undefined || path === own) continue;
+    if (await isAlive(holder)) return false;
     await rm(path, { force: true });
   }
-  throw inUse(folder, undefined);
+  return true;
+}
+
+/** The host comes last: it may hold dots. */
+const claimName = ({ pid, started, host }: Holder): string =>
+  `${claim_prefix}${randomUUID()}.${pid}.${started ?? ""}.${host}`;
+
+function claimant(name: string): Holder | undefined {
+  if (!name.startsWith(claim_prefix)) return undefined;
+  const [_, pid, started, ...host] = name.slice(claim_prefix.length).split(".");
+  return { pid: Number(pid), started: started === "" ? null : started!, host: host.join(".") };
 }
 
 function inUse(folder: string, pid: number | undefined): UserError {
@@ -58,7 +110,7 @@ async function readHolder(path: string): Promise<Holder | undefined> {
   try {
     return JSON.parse(await readFile(path, "utf8")) as Holder;
   } catch {
-    return undefined; // gone meanwhile, or cut off when its writer died
+    return undefined; // there is none, or it is damaged
   }
 }
 

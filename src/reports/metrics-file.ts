@@ -21,7 +21,7 @@ export async function openMetricsFile(path: string): Promise<MetricsFile> {
   };
 }
 
-/** Lines of the file; a last line that a crash cut off is left out. */
+/** Lines of the file; those that are no such line are left out, as the last one that a crash cut off. */
 export async function readMetrics(path: string): Promise<readonly MetricsLine[]> {
   let text: string;
   try {
@@ -32,7 +32,8 @@ export async function readMetrics(path: string): Promise<readonly MetricsLine[]>
   }
   return text.split("\n").flatMap((line): MetricsLine[] => {
     try {
-      return [JSON.parse(line) as MetricsLine];
+      const value = JSON.parse(line) as MetricsLine | null;
+      return typeof value?.step === "number" ? [value] : [];
     } catch {
       return [];
     }

@@ -35,7 +35,6 @@ const table = {
   grad_norm: exact("norm", "L2 norm over all gradients before clipping, mean over the optimizer steps"),
   learning_rate: exact("1", "learning rate of the last optimizer step"),
   optimizer_step: exact("optimizer steps", "optimizer steps taken since the first"),
-  skipped_steps: exact("optimizer steps", "optimizer steps skipped in this step: a gradient was not finite"),
   clamped_log_ratios: exact("tokens", "log-ratios clamped to +-20 before exp"),
   skipped_completions: exact("completions", "rows left out because their group's advantages are all 0"),
   completion_tokens: exact("tokens", "completion tokens learned from"),

@@ -1,8 +1,8 @@
-import { mkdir, open, rename } from "node:fs/promises";
+import { open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { RecordBatchFileWriter, type RecordBatch } from "apache-arrow";
 import { utf8Column, withColumns } from "../batches/columns.js";
-import { namesIn } from "./files.js";
+import { makeFolder, namesIn } from "./files.js";
 
 /** Texts of one trajectory, for people; the run itself never reads them back. */
 export interface RowText {
@@ -14,23 +14,27 @@ export interface RowText {
 const pattern = /^step-(\d{6,})\.arrow$/;
 const nameOf = (step: number): string => `step-${String(step).padStart(6, "0")}.arrow`;
 
-/** One Arrow IPC file a step: the trajectory's columns and `prompt`, `completion`, `answer` (utf8). */
+/** One Arrow IPC file a step: the trajectory's columns and, given texts, `prompt`, `completion`, `answer` (utf8). */
 export async function writeRollouts(
   folder: string,
   step: number,
   trajectories: RecordBatch,
-  texts: readonly RowText[],
+  texts: readonly RowText[] | undefined,
 ): Promise<string> {
-  if (texts.length !== trajectories.numRows) throw new Error(`${texts.length} texts, ${trajectories.numRows} rows`);
-  const batch = withColumns(trajectories, {
-    prompt: utf8Column(texts.map((text) => text.prompt)),
-    completion: utf8Column(texts.map((text) => text.completion)),
-    answer: utf8Column(texts.map((text) => text.answer)),
-  });
+  if (texts !== undefined && texts.length !== trajectories.numRows)
+    throw new Error(`${texts.length} texts, ${trajectories.numRows} rows`);
+  const batch =
+    texts === undefined
+      ? trajectories
+      : withColumns(trajectories, {
+          prompt: utf8Column(texts.map((text) => text.prompt)),
+          completion: utf8Column(texts.map((text) => text.completion)),
+          answer: utf8Column(texts.map((text) => text.answer)),
+        });
   const bytes = RecordBatchFileWriter.writeAll([batch]).toUint8Array(true);
   const path = join(folder, nameOf(step));
   const temporary = `${path}.tmp`;
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const handle = await open(temporary, "w");
   try {
     await handle.writeFile(bytes);
@@ -42,10 +46,10 @@ export async function writeRollouts(
   return path;
 }
 
-/** Names of the files after `step`, half-written ones included: what a resume removes. */
+/** Names of the files after `step`: what a resume removes. */
 export async function rolloutFilesAfter(folder: string, step: number): Promise<readonly string[]> {
   return (await namesIn(folder)).filter((name) => {
     const found = pattern.exec(name);
-    return found === null ? name.endsWith(".tmp") : Number(found[1]) > step;
+    return found !== null && Number(found[1]) > step;
   });
 }

@@ -1,13 +1,14 @@
-import { mkdir, readFile, rm, rmdir } from "node:fs/promises";
+import { readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { RecordBatch } from "apache-arrow";
-import { UserError } from "../errors.js";
+import { type Divergence, UserError } from "../errors.js";
 import type { Metrics } from "../pipeline/events.js";
 import { type Checkpoint, type Cursor, latestCheckpoint, removeAfter, writeCheckpoint } from "./checkpoints.js";
 import { configHash, configYaml, differingKeys } from "./config-file.js";
-import { namesIn, writeAtomically, writing } from "./files.js";
+import { isLeftover, makeFolder, namesIn, sweep, writeAtomically, writing } from "./files.js";
+import { writeDiverged } from "./diverged-files.js";
 import { type ImageFile, imageStore } from "./image-files.js";
-import { lockFolder } from "./lock.js";
+import { isLockFile, lockFolder } from "./lock.js";
 import { openMetricsFile, truncateMetrics } from "./metrics-file.js";
 import { rolloutFilesAfter, type RowText, writeRollouts } from "./rollout-files.js";
 
@@ -20,6 +21,12 @@ export interface StepRecord {
   readonly images?: readonly ImageFile[] | undefined;
 }
 
+/** A batch that a step must not learn from, and why. */
+export interface DivergedBatch extends Omit<StepRecord, "metrics"> {
+  readonly trajectories: RecordBatch;
+  readonly divergence: Divergence;
+}
+
 /** What a training loop writes to. */
 export interface RunRecord extends AsyncDisposable {
   /** null: nothing is kept. */
@@ -27,6 +34,8 @@ export interface RunRecord extends AsyncDisposable {
   /** Where to go on; undefined for a fresh run. */
   readonly resumed: Checkpoint | undefined;
   step(record: StepRecord): Promise<void>;
+  /** Keeps the batch in diverged/. Returns the path of the Arrow file; a .json of the same name says what was wrong. */
+  diverged(batch: DivergedBatch): Promise<string | null>;
   evaluated(step: number, split: string, results: readonly object[]): Promise<void>;
   /** `write` fills model/ and state/ of the checkpoint's folder. Returns the folder. */
   checkpoint(cursor: Omit<Cursor, "config_hash">, write: (folder: string) => Promise<void>): Promise<string | null>;
@@ -50,9 +59,11 @@ export async function openRunFolder(options: RunFolderOptions): Promise<RunRecor
   return writing(folder, async () => {
     if (options.resume) await checkResumable(folder);
     else await checkEmpty(folder);
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const unlock = await lockFolder(folder);
     try {
+      if (!options.resume) await checkEmpty(folder); // again: another run may have come and gone meanwhile
+      for (const part of [".", "images", "rollouts", "checkpoints"]) await sweep(join(folder, part));
       const resumed = options.resume ? await rewind(options) : undefined;
       await writeAtomically(join(folder, "config.yaml"), configYaml(options.config));
       const manifest = resumed === undefined ? "manifest.json" : `manifest-resumed-${resumed.cursor.step}.json`;
@@ -70,6 +81,7 @@ export const noRecord: RunRecord = {
   folder: null,
   resumed: undefined,
   step: async () => {},
+  diverged: async () => null,
   evaluated: async () => {},
   checkpoint: async () => null,
   [Symbol.asyncDispose]: async () => {},
@@ -95,8 +107,13 @@ async function record(
     step: ({ step, metrics, trajectories, texts, images }) =>
       keeping(async () => {
         if (images !== undefined) await storeImages(images);
-        if (trajectories !== undefined) await writeRollouts(join(folder, "rollouts"), step, trajectories, texts ?? []);
+        if (trajectories !== undefined) await writeRollouts(join(folder, "rollouts"), step, trajectories, texts);
         await metrics_file.append({ type: "step", step, ...metrics });
+      }),
+    diverged: ({ step, trajectories, texts, images, divergence }) =>
+      keeping(async () => {
+        if (images !== undefined) await storeImages(images);
+        return writeDiverged(join(folder, "diverged"), { step, trajectories, texts, divergence });
       }),
     evaluated: (step, split, results) =>
       keeping(() => metrics_file.append({ type: "evaluated", step, split, results })),
@@ -118,7 +135,7 @@ async function record(
 }
 
 async function checkEmpty(folder: string): Promise<void> {
-  if ((await namesIn(folder)).length === 0) return;
+  if ((await namesIn(folder)).every((name) => isLockFile(name) || isLeftover(name))) return;
   throw new UserError(
     "RUN_FOLDER_IN_USE",
     `${folder} is not empty`,
@@ -135,9 +152,22 @@ async function checkResumable(folder: string): Promise<void> {
   );
 }
 
+async function differingFrom(file: string, config: object): Promise<readonly string[]> {
+  try {
+    return differingKeys(await readFile(file, "utf8"), config);
+  } catch (cause) {
+    throw new UserError(
+      "CONFIG_INVALID",
+      `${file} cannot be read: ${(cause as Error).message}`,
+      "Write the run's config there again (the one it was started with), or start a new run_folder.",
+      { cause },
+    );
+  }
+}
+
 /** Back to the latest checkpoint, or to the start if there is none. */
 async function rewind({ folder, config }: RunFolderOptions): Promise<Checkpoint | undefined> {
-  const differing = differingKeys(await readFile(join(folder, "config.yaml"), "utf8"), config);
+  const differing = await differingFrom(join(folder, "config.yaml"), config);
   if (differing.length > 0)
     throw new UserError(
       "CONFIG_INVALID",

@@ -1,13 +1,13 @@
 /** The edge between JavaScript and the engine: bad arguments, failures half-way, and a process that ends while it works. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { promptBatch } from "../../src/batches/prompt.js";
 import type { Engine, SamplingOptions } from "../../src/engine/engine.js";
-import { UserError } from "../../src/errors.js";
+import { DivergenceError, UserError } from "../../src/errors.js";
 import { openTestEngine, sampling } from "../helpers/engine.js";
 import { families } from "../helpers/fixtures.js";
 import { alignedFloats, rolloutOf, type Row, trajectoriesOf } from "../helpers/trajectories.js";
@@ -80,6 +80,60 @@ test("a failed update leaves nothing behind that the next one would add to", asy
   await expect(engine.inspectGradients(trajectories(bad))).rejects.toThrow();
   await expect(engine.update(trajectories(bad))).rejects.toThrow("2000000");
   for (const [name, { data }] of await engine.inspectGradients(good)) expect(data).toEqual(expected.get(name)!.data);
+});
+
+test.each([
+  ["an infinite advantage", { advantages: Infinity }, true],
+  ["an old log-prob that is NaN", { policy_logprobs: NaN }, false], // its clamped ratio has no gradient: the loss tells
+])("%s is not learned from: the error says which gradients, and the weights stay", async (_, values, in_gradients) => {
+  const folder = mkdtempSync(join(tmpdir(), "sightloop-"));
+  const weights = async () => {
+    await engine.saveModel(folder);
+    return readFileSync(join(folder, "model.safetensors"));
+  };
+  try {
+    const rows = [row(0, [8, 9, 10]), row(1, [11, 12])];
+    const flat = (value: number) => alignedFloats(rows, () => value);
+    const { advantages = 1, policy_logprobs = -6 } = values as { advantages?: number; policy_logprobs?: number };
+    const bad = trajectoriesOf(rows, {
+      policy_logprobs: flat(policy_logprobs),
+      reference_logprobs: flat(-6),
+      advantages: flat(advantages),
+    });
+    const [before, gradients] = [await weights(), await engine.inspectGradients(trajectories(rows))];
+    const error = await engine.update(bad).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(DivergenceError);
+    const { code, divergence } = error as DivergenceError;
+    expect(code).toBe("TRAINING_DIVERGED");
+    expect(Number.isFinite(divergence.loss)).toBe(false);
+    expect(divergence.parameters.includes("model.norm.weight")).toBe(in_gradients);
+    expect([...divergence.minibatch_rows].sort()).toEqual([0, 1]);
+    expect((await weights()).equals(before)).toBe(true);
+    for (const [name, { data }] of await engine.inspectGradients(trajectories(rows)))
+      expect(data, name).toEqual(gradients.get(name)!.data);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("weights that are NaN are found out when sampling, before anything is sampled from them", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "sightloop-"));
+  try {
+    cpSync(checkpoint, folder, { recursive: true });
+    const file = join(folder, "model.safetensors");
+    const bytes = readFileSync(file);
+    bytes.fill(0xff, 8 + Number(bytes.readBigUInt64LE())); // every float is NaN
+    writeFileSync(file, bytes);
+    const { engine: damaged } = await openTestEngine(folder, { threads: 1, with_reference: false });
+    for (const top_k of [0, 5])
+      await expect(damaged.generate(text([5, 6, 7]), 2, sampling({ top_k }))).rejects.toMatchObject({
+        code: "TRAINING_DIVERGED",
+        message: expect.stringContaining("logits are not finite") as string,
+      });
+    await damaged.close();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("groups of equal rewards have advantages of exactly 0, whatever their size", async () => {

@@ -13,6 +13,8 @@ namespace sightloop::data {
 namespace {
 
 constexpr int64_t kChannels = 3;
+constexpr int64_t kMaxPatchSide = 1024;
+constexpr int64_t kMaxResizedPixels = int64_t{1} << 27;  // 400 MB of RGB
 
 using ByteValues = std::array<std::array<float, 256>, kChannels>;  // [C, byte]
 
@@ -43,6 +45,25 @@ float* write_patch(const uint8_t* corner, int64_t line, const ByteValues& values
 }
 
 }  // namespace
+
+void check_settings(const ImageProcessorSettings& settings) {
+  const auto check = [](const char* name, int64_t value, int64_t most) {
+    TORCH_CHECK(value > 0 && value <= most, "image processor: ", name, " must be from 1 to ", most, ", got ", value,
+                ". Check the checkpoint's preprocessor settings.");
+  };
+  check("patch_size", settings.patch_size, kMaxPatchSide);
+  check("temporal_patch_size", settings.temporal_patch_size, kMaxPatchSide);
+  check("merge_size", settings.merge_size, kMaxPatchSide);
+  check("min_pixels", settings.min_pixels, kMaxResizedPixels);
+  check("max_pixels", settings.max_pixels, kMaxResizedPixels);
+}
+
+void check_pixels(int64_t bytes, int64_t height, int64_t width, const std::string& name) {
+  // Divided, not multiplied: the product of two sides may overflow.
+  const bool fine = height > 0 && width > 0 && bytes % kChannels == 0 && bytes / kChannels % width == 0 &&
+                    bytes / kChannels / width == height;
+  TORCH_CHECK(fine, name, ": ", bytes, " bytes are not ", height, " x ", width, " RGB pixels (height x width)");
+}
 
 GridThw grid_thw(int64_t height, int64_t width, const ImageProcessorSettings& settings) {
   const int64_t factor = settings.patch_size * settings.merge_size;

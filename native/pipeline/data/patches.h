@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 
 // H, W pixels of the resized image; C = 3 channels; T temporal patch size; P patch size; M merge size.
 // t, h, w patches along time, height, width; t is 1 for a still image.
@@ -30,6 +31,12 @@ struct GridThw {
   int64_t num_tokens(int64_t merge_size) const { return num_patches() / (merge_size * merge_size); }
   bool operator==(const GridThw&) const = default;
 };
+
+// Throws c10::Error naming the setting that is out of range: sizes that no image processor has would overflow.
+void check_settings(const ImageProcessorSettings& settings);
+
+// Throws c10::Error unless `bytes` are the RGB pixels of a height x width image; `name` stands for it in the message.
+void check_pixels(int64_t bytes, int64_t height, int64_t width, const std::string& name);
 
 // Patches of an image of H x W pixels, both multiples of P * M.
 GridThw grid_thw(int64_t height, int64_t width, const ImageProcessorSettings& settings);

@@ -34,13 +34,34 @@ void Optimizer::allocate() {
   updates_.assign(parameters_.size(), 0);
 }
 
-Optimizer::StepResult Optimizer::step() {
+double Optimizer::grad_norm() const {
   const at::NoGradGuard no_grad;
+  double square = 0;
+  for (const auto* parameter : parameters_)
+    if (const auto& gradient = parameter->gradient(); gradient.defined())
+      square += std::pow(gradient.norm().item<double>(), 2);
+  return std::sqrt(square);
+}
+
+std::vector<std::string> Optimizer::non_finite_gradients() const {
+  const at::NoGradGuard no_grad;
+  std::vector<std::string> names;
+  for (const auto* parameter : parameters_) {
+    const auto& gradient = parameter->gradient();
+    if (!gradient.defined()) continue;
+    for (const auto& slice : parameter->slices)
+      if (!gradient.narrow(0, slice.begin, slice.rows).isfinite().all().item<bool>()) names.push_back(slice.name);
+  }
+  return names;
+}
+
+double Optimizer::step(double grad_norm) {
+  const at::NoGradGuard no_grad;
+  TORCH_INTERNAL_ASSERT(std::isfinite(grad_norm));
   allocate();
   const double rate = learning_rate(options_, steps_++);
-  std::vector<at::Tensor> values, gradients, exp_avgs, exp_avg_sqs;
+  std::vector<at::Tensor> values, gradients, exp_avgs, exp_avg_sqs, steps;
   std::vector<size_t> touched;
-  double square = 0;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const auto& gradient = parameters_[i]->gradient();
     if (!gradient.defined()) continue;  // a part that this minibatch did not touch: no image, say
@@ -49,21 +70,17 @@ Optimizer::StepResult Optimizer::step() {
     exp_avgs.push_back(exp_avgs_[i]);
     exp_avg_sqs.push_back(exp_avg_sqs_[i]);
     touched.push_back(i);
-    square += std::pow(gradient.norm().item<double>(), 2);
+    steps.push_back(at::scalar_tensor(static_cast<float>(++updates_[i])));
   }
-  const double norm = std::sqrt(square);
-  const bool finite = std::isfinite(norm);
-  if (finite && !values.empty()) {
-    if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm)
-      at::_foreach_mul_(gradients, options_.max_grad_norm / (norm + 1e-6));
-    std::vector<at::Tensor> steps;
-    for (const auto i : touched) steps.push_back(at::scalar_tensor(static_cast<float>(++updates_[i])));
+  if (!values.empty()) {
+    if (options_.max_grad_norm > 0 && grad_norm > options_.max_grad_norm)
+      at::_foreach_mul_(gradients, options_.max_grad_norm / (grad_norm + 1e-6));
     at::_fused_adamw_(values, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, rate, options_.beta1,
                       options_.beta2, options_.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
   }
   for (const auto i : touched) parameters_[i]->round_master();
   registry_.clear_gradients();
-  return {.grad_norm = norm, .learning_rate = rate, .skipped = !finite};
+  return rate;
 }
 
 int64_t Optimizer::bytes() const {
@@ -111,7 +128,10 @@ void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t 
       };
       restore_part("exp_avg/", exp_avgs_[i]);
       restore_part("exp_avg_sq/", exp_avg_sqs_[i]);
-      updates_[i] = saved("step/" + slice.name).item<int64_t>();
+      const auto updates = saved("step/" + slice.name);
+      TORCH_CHECK(updates.numel() == 1 && updates.scalar_type() == at::kLong, "optimizer state: \"step/", slice.name,
+                  "\" is not one whole number. Resume from another checkpoint.");
+      updates_[i] = updates.item<int64_t>();
       // A parameter that no minibatch has reached has no master yet.
       if (parameters_[i]->value.scalar_type() != at::kFloat && updates_[i] > 0)
         restore_part("master/", parameters_[i]->stepped());

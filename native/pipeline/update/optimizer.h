@@ -28,13 +28,12 @@ class Optimizer {
  public:
   Optimizer(core::ParameterRegistry& registry, OptimizerOptions options);
 
-  struct StepResult {
-    double grad_norm;  // L2 over all gradients, before clipping
-    double learning_rate;
-    bool skipped;  // a gradient was not finite: weights and moments stay as they were
-  };
-  // Clips, steps, clears the gradients and advances the schedule.
-  StepResult step();
+  // L2 over all gradients, before clipping.
+  double grad_norm() const;
+  // Checkpoint names of the tensors whose gradient holds NaN or infinity.
+  std::vector<std::string> non_finite_gradients() const;
+  // Clips by `grad_norm` (finite), steps, clears the gradients and advances the schedule. Returns the learning rate used.
+  double step(double grad_norm);
   // Advances the schedule without touching weights: a minibatch without anything to learn from.
   double pass() { return learning_rate(options_, steps_++); }
 

@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
+#include "core/diverged.h"
 #include "core/random.h"
 #include "core/stop.h"
 #include "core/timings.h"
@@ -61,19 +63,17 @@ class Minibatch {
 
   void run(std::span<const int64_t> rows) {
     sums_.minibatches += 1;
+    const double loss_before = sums_.loss;
     if (!accumulate(rows)) {
       stats_.learning_rate = learner_.optimizer.pass();
       return;
     }
     core::Stopwatch watch;
-    const auto result = learner_.optimizer.step();
+    const double norm = learner_.optimizer.grad_norm(), loss = sums_.loss - loss_before;
+    if (!std::isfinite(loss) || !std::isfinite(norm)) diverge(rows, loss, norm);
+    stats_.learning_rate = learner_.optimizer.step(norm);
     stats_.optimizer_seconds += watch.lap();
-    stats_.learning_rate = result.learning_rate;
-    if (result.skipped) {
-      stats_.skipped_steps += 1;
-      return;
-    }
-    sums_.grad_norm += result.grad_norm;
+    sums_.grad_norm += norm;
     sums_.steps += 1;
   }
 
@@ -95,6 +95,16 @@ class Minibatch {
   }
 
  private:
+  [[noreturn]] void diverge(std::span<const int64_t> rows, double loss, double norm) {
+    core::Divergence what{.optimizer_step = learner_.optimizer.steps(),
+                          .loss = loss,
+                          .grad_norm = norm,
+                          .parameters = learner_.optimizer.non_finite_gradients(),
+                          .rows = {rows.begin(), rows.end()}};
+    learner_.model.parameters().clear_gradients();
+    throw core::Diverged("the loss or a gradient is not finite", std::move(what));
+  }
+
   // [L] weight of every token, 0 outside this minibatch. Counts skipped groups too: they are part of the mean.
   at::Tensor flat_weights(std::span<const int64_t> rows) const {
     std::vector<int64_t> lengths;

@@ -22,7 +22,7 @@ struct UpdateOptions {
 struct UpdateStats {
   double loss = 0, policy_loss = 0, kl_reference = 0, kl_old_policy = 0, clip_fraction = 0, entropy = 0, ratio_max = 0;
   double grad_norm = 0, learning_rate = 0;
-  int64_t optimizer_step = 0, skipped_steps = 0, clamped_log_ratios = 0, skipped_completions = 0;
+  int64_t optimizer_step = 0, clamped_log_ratios = 0, skipped_completions = 0;
   int64_t completion_tokens = 0, computed_tokens = 0;
   double forward_seconds = 0, backward_seconds = 0, optimizer_seconds = 0;
 };
@@ -39,7 +39,8 @@ struct Learner {
 
 // One pass over the trajectories per epoch, in an order keyed by (seed, optimizer step, epoch); one optimizer step for
 // every `completions_per_update` completions. How a minibatch is cut into microbatches does not change its gradient.
-// A stop request is honoured between optimizer steps only.
+// A stop request is honoured between optimizer steps only. Throws core::Diverged before a step whose loss or gradient is
+// not finite.
 UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
                    const std::stop_token& stop);
 

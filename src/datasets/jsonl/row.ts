@@ -92,6 +92,11 @@ function imagesOf(value: unknown, folder: string): readonly ImageSource[] {
 }
 
 function show(value: unknown): string {
-  const text = JSON.stringify(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    return "a value that is nested too deeply";
+  }
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

@@ -39,14 +39,31 @@ async function readBytes(path: string, name: string): Promise<Uint8Array> {
   }
 }
 
+/** An image whose header has been read and found acceptable; its pixels take memory only once it is decoded. */
+export interface OpenedImage {
+  readonly id: string;
+  readonly name: string;
+  /** Width x height. */
+  readonly num_pixels: number;
+  readonly decode: () => Promise<DecodedImage>;
+}
+
+/** Largest width x height of an encoded image unless a run says otherwise: 400 MB while it is decoded. */
+export const MAX_IMAGE_PIXELS = 2 ** 27;
+
+export const decodeImage = async (file: ImageFile): Promise<DecodedImage> => (await openImage(file)).decode();
+
 /**
  * Pixels as the reference sees them (Pillow's `Image.open(file).convert("RGB")`, byte for byte): EXIF orientation and
  * colour profiles are ignored, alpha is dropped without compositing, gray is repeated, palettes are looked up.
- * @throws UserError IMAGE_INVALID for damaged files and for kinds that are not known to match: CMYK, animated, more
- *   than 8 bits per channel, transparent GIF, other formats
+ * @throws UserError IMAGE_INVALID for damaged files, for images of more than `max_image_pixels`, and for kinds that are
+ *   not known to match: CMYK, animated, more than 8 bits per channel, transparent GIF, other formats
  */
-export async function decodeImage({ id, name, bytes }: ImageFile): Promise<DecodedImage> {
-  const refuse = (what: string) => new UserError("IMAGE_INVALID", `${name}: ${what}`, CONVERT);
+export async function openImage(
+  { id, name, bytes }: ImageFile,
+  max_image_pixels = MAX_IMAGE_PIXELS,
+): Promise<OpenedImage> {
+  const refuse = (what: string, hint = CONVERT) => new UserError("IMAGE_INVALID", `${name}: ${what}`, hint);
   const damaged = (error: unknown) => {
     const cause = (error as Error).message.trim().replaceAll(/\s*\n\s*/g, "; ");
     return new UserError("IMAGE_INVALID", `${name}: damaged, cut off, or not an image (${cause})`, REPLACE, {
@@ -54,7 +71,8 @@ export async function decodeImage({ id, name, bytes }: ImageFile): Promise<Decod
     });
   };
 
-  const image = sharp(bytes, { failOn: "error", ignoreIcc: true });
+  // The limit on pixels is ours, so that the message can say how to raise it.
+  const image = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false });
   const kind = await image.metadata().catch((error: unknown) => {
     throw damaged(error);
   });
@@ -65,15 +83,24 @@ export async function decodeImage({ id, name, bytes }: ImageFile): Promise<Decod
     throw refuse(`${kind.bitsPerSample ?? 16}-bit images are not supported, only 8 bits per channel`);
   if ((kind.pages ?? 1) > 1 || isAnimatedPng(bytes)) throw refuse("animated images are not supported");
   if (kind.format === "gif" && kind.hasAlpha) throw refuse("transparent GIF images are not supported");
+  const num_pixels = kind.width * kind.height;
+  if (num_pixels > max_image_pixels)
+    throw refuse(
+      `its ${kind.width} x ${kind.height} pixels (width x height) are over max_image_pixels ${max_image_pixels}`,
+      "Scale the image down, or raise prompt.max_image_pixels (a pixel takes 3 bytes and more while it is decoded).",
+    );
 
-  const { data, info } = await image
-    .removeAlpha()
-    .toColourspace("srgb")
-    .raw()
-    .toBuffer({ resolveWithObject: true })
-    .catch((error: unknown) => {
-      throw damaged(error);
-    });
-  if (info.channels !== 3) throw refuse(`its ${info.channels} channels are not red, green and blue`);
-  return { id, rgb: data, height: info.height, width: info.width };
+  const decode = async (): Promise<DecodedImage> => {
+    const { data, info } = await image
+      .removeAlpha()
+      .toColourspace("srgb")
+      .raw()
+      .toBuffer({ resolveWithObject: true })
+      .catch((error: unknown) => {
+        throw damaged(error);
+      });
+    if (info.channels !== 3) throw refuse(`its ${info.channels} channels are not red, green and blue`);
+    return { id, rgb: data, height: info.height, width: info.width };
+  };
+  return { id, name, num_pixels, decode };
 }

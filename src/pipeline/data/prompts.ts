@@ -2,13 +2,15 @@ import { type PromptBatch, promptBatch, type PromptRow } from "../../batches/pro
 import type { ImageSource, Sample } from "../../batches/sample.js";
 import type { DecodedImage, Engine, ImageGrid } from "../../engine/engine.js";
 import { UserError } from "../../errors.js";
-import { decodeImage, type ImageFile, readImage } from "./image.js";
+import { type ImageFile, MAX_IMAGE_PIXELS, type OpenedImage, openImage, readImage } from "./image.js";
 import type { Processor, PromptOptions } from "./processor.js";
 import type { StreamedSample } from "./stream.js";
 
 export interface BuildPromptsOptions extends PromptOptions {
   /** A longer prompt, image tokens included, is an error. */
   readonly max_prompt_tokens: number;
+  /** Width x height above which an encoded image is refused; as many pixels are decoded at once. */
+  readonly max_image_pixels?: number | undefined;
   /**
    * Content hash of every image file read so far, by path. Pass the same map on every call, and a file whose image the
    * engine holds is not read again (it must not change during the run).
@@ -19,7 +21,7 @@ export interface BuildPromptsOptions extends PromptOptions {
 
 type ImageEngine = Pick<Engine, "addImages" | "imageGrid">;
 
-const IMAGES_AT_ONCE = 8; // bounds the decoded pixels in memory
+const IMAGES_AT_ONCE = 8; // files held in memory
 const MAX_ASPECT_RATIO = 200; // of smart_resize
 
 /**
@@ -76,7 +78,7 @@ const ownerOf = ({ id }: Sample): string => `sample ${JSON.stringify(id)}`;
 async function holdImages(
   engine: ImageEngine,
   samples: readonly StreamedSample[],
-  { known_images: known = new Map<string, string>(), signal }: BuildPromptsOptions,
+  { known_images: known = new Map<string, string>(), max_image_pixels = MAX_IMAGE_PIXELS, signal }: BuildPromptsOptions,
 ): Promise<ReadonlyMap<ImageSource, ImageGrid>> {
   const grids = new Map<ImageSource, ImageGrid>();
   const wanted = samples.flatMap(({ sample }) => sample.images.map((source) => [source, ownerOf(sample)] as const));
@@ -91,8 +93,11 @@ async function holdImages(
     const part = queue.slice(start, start + IMAGES_AT_ONCE);
     const files = await Promise.all(part.map(([source, owner]) => readImage(source, owner)));
     const missing = uniqueById(files).filter(({ id }) => engine.imageGrid(id) === undefined);
-    const added = await engine.addImages(await Promise.all(missing.map(decodeWithinRatio)));
-    const addedById = new Map(added.map((grid) => [grid.id, grid]));
+    const opened = await Promise.all(missing.map((file) => openImage(file, max_image_pixels)));
+    const addedById = new Map<string, ImageGrid>();
+    for (const together of withinPixels(opened, max_image_pixels))
+      for (const grid of await engine.addImages(await Promise.all(together.map(decodeWithinRatio))))
+        addedById.set(grid.id, grid);
     part.forEach(([source], i) => {
       const { id } = files[i]!;
       const grid = addedById.get(id) ?? engine.imageGrid(id);
@@ -108,12 +113,27 @@ const uniqueById = (files: readonly ImageFile[]): readonly ImageFile[] => [
   ...new Map(files.map((file) => [file.id, file])).values(),
 ];
 
-async function decodeWithinRatio(file: ImageFile): Promise<DecodedImage> {
-  const image = await decodeImage(file);
+/** Neighbours whose pixels together stay within the limit: what is decoded at once. */
+function withinPixels(images: readonly OpenedImage[], limit: number): readonly (readonly OpenedImage[])[] {
+  const parts: OpenedImage[][] = [];
+  let num_pixels = Infinity;
+  for (const image of images) {
+    num_pixels += image.num_pixels;
+    if (num_pixels > limit) {
+      parts.push([]);
+      num_pixels = image.num_pixels;
+    }
+    parts.at(-1)!.push(image);
+  }
+  return parts;
+}
+
+async function decodeWithinRatio(opened: OpenedImage): Promise<DecodedImage> {
+  const image = await opened.decode();
   if (Math.max(image.height, image.width) <= MAX_ASPECT_RATIO * Math.min(image.height, image.width)) return image;
   throw new UserError(
     "IMAGE_INVALID",
-    `${file.name}: one side of the image may be at most ${MAX_ASPECT_RATIO} times the other, got ${image.height} x ${image.width} (height x width)`,
+    `${opened.name}: one side of the image may be at most ${MAX_ASPECT_RATIO} times the other, got ${image.height} x ${image.width} (height x width)`,
     "Crop or split the image, or remove the sample from the dataset.",
   );
 }

@@ -34,6 +34,12 @@ export class PromptStream implements AsyncDisposable {
 
   constructor(source: SampleSource, options: { readonly seed: number; readonly cursor?: StreamCursor | undefined }) {
     this.#drawn = options.cursor?.drawn ?? 0;
+    if (!Number.isSafeInteger(this.#drawn) || this.#drawn < 0)
+      throw new UserError(
+        "CHECKPOINT_INVALID",
+        `cursor.json: the data stream cannot go on from ${JSON.stringify(options.cursor)}`,
+        "Delete that checkpoint's folder to go on from the one before it.",
+      );
     [this.#draw, this.#close] = isIndexed(source)
       ? [shuffled(source, options.seed), async () => {}]
       : inOrder(source, this.#drawn);

@@ -26,15 +26,21 @@ export async function loadTokenizer(folder: string): Promise<TextTokenizer> {
 
 /** `path` names the definition in messages. */
 export function tokenizerFrom(definition: JsonObject, config: JsonObject, path: string): TextTokenizer {
-  const tokenizer = construct(definition, config, path);
+  // What the library does not check of the file shows when it is used.
+  const tokenizer = usable(path, () => new Tokenizer(definition, { clean_up_tokenization_spaces: false, ...config }));
   return {
     special_tokens: namedTokens(config),
-    encode: (text, { add_special_tokens = false } = {}) =>
-      Int32Array.from(tokenizer.encode(text, { add_special_tokens }).ids),
-    decode: (token_ids, { skip_special_tokens = false } = {}) => {
-      const known = Array.from(token_ids).filter((id) => tokenizer.id_to_token(id) !== undefined);
-      return known.length === 0 ? "" : tokenizer.decode(known, { skip_special_tokens });
+    encode: (text, { add_special_tokens = false } = {}) => {
+      const ids: readonly unknown[] = usable(path, () => tokenizer.encode(text, { add_special_tokens }).ids);
+      const wrong = ids.find((id) => !Number.isInteger(id));
+      if (wrong !== undefined) throw unusable(path, `it gives the token id ${JSON.stringify(wrong)}`);
+      return Int32Array.from(ids as readonly number[]);
     },
+    decode: (token_ids, { skip_special_tokens = false } = {}) =>
+      usable(path, () => {
+        const known = Array.from(token_ids).filter((id) => tokenizer.id_to_token(id) !== undefined);
+        return known.length === 0 ? "" : tokenizer.decode(known, { skip_special_tokens });
+      }),
     tokenId: (token) => tokenizer.token_to_id(token),
   };
 }
@@ -51,18 +57,21 @@ const { Tokenizer } = library as unknown as {
   readonly Tokenizer: new (definition: JsonObject, config: JsonObject) => LibraryTokenizer;
 };
 
-function construct(definition: JsonObject, config: JsonObject, path: string): LibraryTokenizer {
+function usable<T>(path: string, use: () => T): T {
   try {
-    return new Tokenizer(definition, { clean_up_tokenization_spaces: false, ...config });
+    return use();
   } catch (error) {
-    throw new UserError(
-      "TOKENIZER_INVALID",
-      `${path}: not a tokenizer that can be used (${error instanceof Error ? error.message : String(error)})`,
-      "It must be the tokenizer.json that transformers saves (a fast tokenizer). Save it again with AutoTokenizer.",
-      { cause: error },
-    );
+    throw unusable(path, error instanceof Error ? error.message : String(error), error);
   }
 }
+
+const unusable = (path: string, why: string, cause?: unknown): UserError =>
+  new UserError(
+    "TOKENIZER_INVALID",
+    `${path}: not a tokenizer that can be used (${why})`,
+    "It must be the tokenizer.json that transformers saves (a fast tokenizer). Save it again with AutoTokenizer.",
+    { cause },
+  );
 
 /** `"eos_token": "<|im_end|>"` and the older `"eos_token": { "content": "<|im_end|>", ... }`; null means none. */
 function namedTokens(config: JsonObject): Readonly<Record<string, string>> {

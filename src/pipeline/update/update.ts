@@ -1,31 +1,31 @@
 import type { TrajectoryBatch } from "../../batches/trajectory.js";
 import type { Engine, UpdateStats } from "../../engine/engine.js";
-import { UserError } from "../../errors.js";
+import { type Divergence, DivergenceError } from "../../errors.js";
 
 export interface UpdateOptions {
   /** The one that the trajectories' log-probs belong to. */
   readonly temperature: number;
-  /** Optimizer steps that this update takes if no gradient is skipped. */
-  readonly optimizer_steps: number;
+  /** Keeps a batch that must not be learned from; returns where, or null if nothing is kept. */
+  readonly keepDiverged: (divergence: Divergence) => Promise<string | null>;
 }
 
-/** All optimizer steps of one step. Not cancellable: an interrupt waits for it, so that no step is half learned. */
+/**
+ * All optimizer steps of one step. Not cancellable: an interrupt waits for it, so that no step is half learned.
+ * @throws DivergenceError after the batch has been kept
+ */
 export async function update(
   engine: Engine,
   trajectories: TrajectoryBatch,
-  { temperature, optimizer_steps }: UpdateOptions,
+  { temperature, keepDiverged }: UpdateOptions,
 ): Promise<UpdateStats> {
-  const stats = await engine.update(trajectories, { temperature });
-  const all_skipped = optimizer_steps > 0 && stats.skipped_steps >= optimizer_steps;
-  // A batch without a completion to learn from (every group's rewards equal) has no loss, which is not a divergence.
-  const learned = stats.completion_tokens > 0;
-  if (all_skipped || (learned && !Number.isFinite(stats.loss)))
-    throw new UserError(
-      "TRAINING_DIVERGED",
-      all_skipped
-        ? `every gradient of this step was infinite or NaN (${stats.skipped_steps} optimizer steps skipped)`
-        : `the loss is ${stats.loss}`,
-      "Resume from the last checkpoint with a lower optimizer.learning_rate or max_grad_norm.",
+  try {
+    return await engine.update(trajectories, { temperature });
+  } catch (cause) {
+    if (!(cause instanceof DivergenceError)) throw cause;
+    const kept = await keepDiverged(cause.divergence).then(
+      (path) => (path === null ? undefined : `the batch is in ${path}`),
+      (error: Error) => `the batch could not be kept: ${error.message}`,
     );
-  return stats;
+    throw new DivergenceError(cause.divergence, kept, { cause });
+  }
 }

@@ -13,15 +13,21 @@ describe("a failed native call", () => {
     ["the engine is closed", meanings.batch, "ENGINE_CLOSED", "before it is closed"],
     ["a/b.safetensors: cannot be written: No space left on device.", meanings.state, "FILE_NOT_WRITABLE", "Free space"],
     ["a/config.json: cannot be written. Check free space.", meanings.model, "FILE_NOT_WRITABLE", "Free space"],
-    [
-      "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
-      meanings.batch,
-      "DEVICE_OUT_OF_MEMORY",
-      "Lower",
-    ],
+    ["the model's logits are not finite: its weights", meanings.prompts, "TRAINING_DIVERGED", "earlier checkpoint"],
   ])("%s", (message, meaning, code, hint) => {
     const error = asUserError(native("CHECK", message), meaning);
     expect(error).toMatchObject({ name: "UserError", code, message, hint: expect.stringContaining(hint) as string });
+  });
+
+  test("for want of memory says what to lower", () => {
+    const error = asUserError(native("MEMORY", "you tried to allocate 9 bytes"), meanings.batch);
+    expect(error).toMatchObject({ code: "DEVICE_OUT_OF_MEMORY", hint: expect.stringContaining("Lower") as string });
+  });
+
+  test("for a minibatch that is not finite carries what is known of it", () => {
+    const divergence = { optimizer_step: 0, loss: Infinity, grad_norm: NaN, parameters: ["w"], minibatch_rows: [1] };
+    const error = asUserError(Object.assign(native("DIVERGED", "not finite"), { divergence }), meanings.batch);
+    expect(error).toMatchObject({ name: "UserError", code: "TRAINING_DIVERGED", divergence });
   });
 
   test("that is a bug keeps its stack", () => {

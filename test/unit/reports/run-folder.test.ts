@@ -8,7 +8,7 @@ import { promptBatch } from "../../../src/batches/prompt.js";
 import { UserError } from "../../../src/errors.js";
 import { supervisedTrajectories } from "../../../src/pipeline/trajectory/supervised.js";
 import { latestCheckpoint, writeCheckpoint } from "../../../src/reports/checkpoints.js";
-import { writing } from "../../../src/reports/files.js";
+import { makeFolder, writing } from "../../../src/reports/files.js";
 import { lockFolder } from "../../../src/reports/lock.js";
 import { openRunFolder, type RunRecord } from "../../../src/reports/run-folder.js";
 
@@ -217,6 +217,27 @@ describe("checkpoints", () => {
   });
 });
 
+test("a batch that must not be learned from is kept with what was wrong, and survives a resume", async () => {
+  const divergence = {
+    ...{ optimizer_step: 4, loss: Number.NaN, grad_norm: Infinity, parameters: ["w"], minibatch_rows: [1] },
+  };
+  {
+    await using record = await open();
+    const path = await record.diverged({ step: 3, trajectories, texts, images: [image], divergence });
+    expect(path).toBe(join(root, "run", "diverged", "step-000003.arrow"));
+    await record.diverged({ step: 4, trajectories, divergence });
+  }
+  await (await open(true))[Symbol.asyncDispose]();
+  expect(await names("diverged")).toEqual(
+    ["3.arrow", "3.json", "4.arrow", "4.json"].map((name) => `step-00000${name}`),
+  );
+  const table = tableFromIPC(await readFile(join(root, "run", "diverged", "step-000003.arrow")));
+  expect([...table.getChild("answer")!]).toEqual(["14", "15"]);
+  expect(JSON.parse(await readFile(join(root, "run", "diverged", "step-000003.json"), "utf8"))).toEqual({
+    ...{ step: 3, optimizer_step: 4, loss: "NaN", grad_norm: "Infinity", parameters: ["w"], minibatch_rows: [1] },
+  });
+});
+
 describe("lock", () => {
   test("refuses a second run in the same folder, in this process too", async () => {
     const unlock = await lockFolder(root);
@@ -249,7 +270,9 @@ describe("the disk", () => {
   test("a full one is a user's error that names the path", async () => {
     const full = Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC", path: "/runs/a/metrics.jsonl" });
     const error = await refusal(writing("/runs/a", () => Promise.reject(full)));
-    expect(error.message).toBe("/runs/a/metrics.jsonl cannot be written: the disk is full (ENOSPC)");
+    expect(error.message).toMatch(/^\/runs\/a\/metrics.jsonl cannot be written: the disk is full \(ENOSPC\)/);
+    const here = Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC", path: "metrics.jsonl" });
+    expect((await refusal(writing(root, () => Promise.reject(here)))).message).toMatch(/; \d+\.\d MiB are free there$/);
   });
 
   test.skipIf(process.getuid?.() === 0)("a folder that may not be written says so", async () => {
@@ -257,6 +280,21 @@ describe("the disk", () => {
     const error = await refusal(open());
     await chmod(root, 0o700);
     expect(error.message).toContain("permission denied");
+  });
+
+  test.skipIf(process.platform !== "linux")("a file system that takes no folders says so, and at once", async () => {
+    const error = await refusal(makeFolder("/proc/sightloop/run"));
+    expect(error.code).toBe("FILE_NOT_WRITABLE");
+    expect(error.message).toBe("/proc/sightloop cannot be made: no folders can be made in /proc");
+  });
+
+  test("folders are made with those above them, also by several at once", async () => {
+    const path = join(root, "a", "b", "c");
+    await Promise.all([makeFolder(path), makeFolder(path), makeFolder(join(root, "a", "d"))]);
+    await makeFolder(path);
+    expect((await readdir(join(root, "a"))).sort()).toEqual(["b", "d"]);
+    await writeFile(join(path, "file"), "");
+    await expect(makeFolder(join(path, "file"))).rejects.toThrow("EEXIST");
   });
 
   test("a file in the way says so", async () => {

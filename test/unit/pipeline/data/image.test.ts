@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import sharp from "sharp";
 import { afterAll, describe, expect, test } from "vitest";
-import { decodeImage, readImage } from "../../../../src/pipeline/data/image.js";
+import { decodeImage, openImage, readImage } from "../../../../src/pipeline/data/image.js";
 
 const folder = mkdtempSync(join(tmpdir(), "sightloop-image-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -90,6 +90,35 @@ describe("refusals name the image and its sample", () => {
       code: "IMAGE_INVALID",
       message: expect.stringContaining(`x of sample "s1": ${message}`) as string,
     });
+  });
+
+  test("a decompression bomb is refused by its header: 30,000 x 30,000 pixels in a file of nothing", async () => {
+    const bomb = Buffer.from(await png());
+    bomb.writeUInt32BE(30_000, 16);
+    bomb.writeUInt32BE(30_000, 20);
+    bomb.writeUInt32BE(crc32(bomb.subarray(12, 29)), 29);
+    const before = process.memoryUsage().rss;
+    await expect(decode(bomb)).rejects.toMatchObject({
+      code: "IMAGE_INVALID",
+      message: 'x of sample "s1": its 30000 x 30000 pixels (width x height) are over max_image_pixels 134217728',
+      hint: expect.stringContaining("prompt.max_image_pixels") as string,
+    });
+    expect(process.memoryUsage().rss - before).toBeLessThan(200e6);
+  });
+
+  test("the limit on pixels is the caller's", async () => {
+    const file = await readImage({ bytes: await png() }, "it");
+    expect((await openImage(file, width * height)).num_pixels).toBe(width * height);
+    await expect(openImage(file, width * height - 1)).rejects.toThrow("max_image_pixels 119");
+  });
+
+  test("100 megapixels are decoded, in the memory that they take and a little more", async () => {
+    const plain = { create: { width: 10_000, height: 10_000, channels: 3, background: "#336699" } } as const;
+    const bytes = await sharp(plain).jpeg().toBuffer();
+    const { rgb, height: rows } = await decode(bytes);
+    expect(rows).toBe(10_000);
+    expect(rgb.length).toBe(3e8);
+    expect(process.resourceUsage().maxRSS * 1024).toBeLessThan(1.5e9);
   });
 
   test("a PNG with one frame in its acTL is not animated", async () => {

@@ -1,35 +1,43 @@
 import { expect, test } from "vitest";
 import { promptBatch } from "../../../../src/batches/prompt.js";
+import { DivergenceError } from "../../../../src/errors.js";
 import { supervisedTrajectories } from "../../../../src/pipeline/trajectory/supervised.js";
 import { update } from "../../../../src/pipeline/update/update.js";
-import type { UpdateStats } from "../../../../src/engine/engine.js";
 import { EngineDouble } from "../rollout/engine-double.js";
 
 const trajectories = supervisedTrajectories(
   promptBatch([{ prompt_id: 0, sample_id: "a", token_ids: Int32Array.of(1), image_ids: [] }]),
   [[2]],
 );
+const divergence = {
+  ...{ optimizer_step: 4, loss: Number.NaN, grad_norm: Number.NaN, minibatch_rows: [0] },
+  parameters: ["a", "b", "c", "d", "e"],
+};
 
-async function run(changes: Partial<UpdateStats>): Promise<UpdateStats> {
+async function diverge(keepDiverged: () => Promise<string | null>): Promise<unknown> {
   const double = new EngineDouble();
-  const original = double.update.bind(double);
-  double.update = async (batch) => ({ ...(await original(batch)), ...changes });
-  return update(double.engine, trajectories, { temperature: 1, optimizer_steps: 2 });
+  double.update = () => Promise.reject(new DivergenceError(divergence));
+  return update(double.engine, trajectories, { temperature: 1, keepDiverged }).catch((error: unknown) => error);
 }
 
 test("passes no signal: a step that has begun to learn is finished", async () => {
   const double = new EngineDouble();
-  await update(double.engine, trajectories, { temperature: 1, optimizer_steps: 1 });
+  await update(double.engine, trajectories, { temperature: 1, keepDiverged: async () => null });
   expect(double.calls).toEqual(["update"]);
 });
 
-test.each([
-  ["all is well", {}, undefined],
-  ["one gradient of two was not finite", { skipped_steps: 1 }, undefined],
-  ["every gradient was not finite", { skipped_steps: 2 }, "TRAINING_DIVERGED"],
-  ["the loss is NaN", { loss: Number.NaN }, "TRAINING_DIVERGED"],
-  ["nothing was there to learn from", { loss: Number.NaN, completion_tokens: 0 }, undefined],
-])("%s", async (_, changes, code) => {
-  if (code === undefined) await expect(run(changes)).resolves.toBeDefined();
-  else await expect(run(changes)).rejects.toMatchObject({ code });
+test("a batch that must not be learned from is kept, and the error says where", async () => {
+  const error = await diverge(async () => "runs/a/diverged/step-000003.arrow");
+  expect(error).toBeInstanceOf(DivergenceError);
+  expect(error).toMatchObject({ code: "TRAINING_DIVERGED", divergence });
+  expect((error as Error).message).toBe(
+    'at optimizer step 5 the loss is NaN, and the gradients of "a", "b", "c", 2 more are not finite; ' +
+      "the weights were left as they were; the batch is in runs/a/diverged/step-000003.arrow",
+  );
+});
+
+test("a batch that cannot be kept does not hide why the run stopped", async () => {
+  const error = await diverge(() => Promise.reject(new Error("the disk is full")));
+  expect((error as Error).message).toMatch(/the loss is NaN.*could not be kept: the disk is full$/);
+  expect(((await diverge(async () => null)) as Error).message).toMatch(/left as they were$/);
 });
