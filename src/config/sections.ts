@@ -106,6 +106,8 @@ export const common = {
   threads: size.default(0),
   /** Bytes of resized images and vision features kept between steps. */
   image_cache_bytes: size.default(2 ** 30),
+  /** Start even if the predicted peak of memory exceeds what is available; see `--dry-run` for the prediction. */
+  ignore_memory_plan: z.boolean().default(false),
   model: modelSchema,
   prompt: promptSchema.prefault({}),
   evaluate: evaluateSchema.prefault({}),
