@@ -3,6 +3,7 @@
 #include "binding/ceiling_functions.h"
 #include "binding/data_functions.h"
 #include "binding/engine_functions.h"
+#include "binding/model_functions.h"
 #include "binding/rollout_functions.h"
 #include "core/host_memory.h"
 
@@ -12,6 +13,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   sightloop::core::keep_freed_memory();
   sightloop::binding::init_data_functions(env, exports);
   sightloop::binding::init_engine_functions(env, exports);
+  sightloop::binding::init_model_functions(env, exports);
   sightloop::binding::init_rollout_functions(env, exports);
   sightloop::binding::init_ceiling_functions(env, exports);
   return exports;

@@ -6,55 +6,12 @@
 #include "binding/engine_handle.h"
 #include "binding/guard.h"
 #include "binding/tensors.h"
-#include "core/host_memory.h"
 
 // Each function: arguments on the JavaScript thread, work on the engine thread, result on the JavaScript thread.
 namespace sightloop::binding {
 namespace {
 
 using Settle = EngineThread::Settle;
-
-Napi::Value number(Napi::Env env, double value) { return Napi::Number::New(env, value); }
-
-Napi::Object write_info(Napi::Env env, const engine::ModelInfo& info) {
-  auto object = Napi::Object::New(env);
-  object.Set("model_type", info.spec.model_type);
-  object.Set("num_parameters", number(env, static_cast<double>(info.num_parameters)));
-  object.Set("num_trainable_parameters", number(env, static_cast<double>(info.num_trainable_parameters)));
-  object.Set("vocab_size", number(env, static_cast<double>(info.spec.vocab_size)));
-  object.Set("max_position_embeddings", number(env, static_cast<double>(info.spec.max_position_embeddings)));
-  object.Set("image_token_id", number(env, static_cast<double>(info.spec.image_token_id)));
-  object.Set("video_token_id", number(env, static_cast<double>(info.spec.video_token_id)));
-  return object;
-}
-
-// openEngine(options: string): Promise<{ engine, model }>
-Napi::Value open_engine(const Napi::CallbackInfo& info) {
-  return guarded(info, [&]() -> Napi::Value {
-    auto options = std::make_shared<engine::EngineOptions>(
-        engine::parse_engine_options(nlohmann::json::parse(string_argument(info, 0, "options"))));
-    auto handle = std::make_shared<EngineHandle>(info.Env());
-    return handle->thread.run(info.Env(), [handle, options](const std::stop_token&) -> Settle {
-      handle->engine = std::make_unique<engine::Engine>(std::move(*options));
-      return [handle, model = handle->engine->model_info()](Napi::Env env) {
-        auto result = Napi::Object::New(env);
-        result.Set("engine", wrap(env, handle));
-        result.Set("model", write_info(env, model));
-        return result;
-      };
-    });
-  });
-}
-
-// closeEngine(engine): Promise<void>   Frees the weights once what is queued has run.
-Napi::Value close_engine(const Napi::CallbackInfo& info) {
-  const auto handle = engine_argument(info, 0);
-  return handle->thread.run(info.Env(), [handle](const std::stop_token&) {
-    handle->engine.reset();
-    core::return_freed_memory();
-    return EngineThread::nothing();
-  });
-}
 
 // addImages(engine, ids: string[], rgb: Uint8Array[], heights: number[], widths: number[]): Promise<number[][]>
 Napi::Value add_images(const Napi::CallbackInfo& info) {
@@ -168,7 +125,7 @@ Napi::Value update(const Napi::CallbackInfo& info) {
           return [stats = handle->open().update(batch, temperature, stop)](Napi::Env env) {
             auto result = Napi::Object::New(env);
             const auto set = [&](const char* name, auto value) {
-              result.Set(name, number(env, static_cast<double>(value)));
+              result.Set(name, Napi::Number::New(env, static_cast<double>(value)));
             };
             set("loss", stats.loss);
             set("policy_loss", stats.policy_loss);
@@ -192,38 +149,6 @@ Napi::Value update(const Napi::CallbackInfo& info) {
           };
         },
         stop_argument(info, 3), {columns});
-  });
-}
-
-// saveModel | saveState | loadState (engine, folder: string): Promise<void>
-template <auto method>
-Napi::Value with_folder(const Napi::CallbackInfo& info) {
-  const auto handle = engine_argument(info, 0);
-  return handle->thread.run(info.Env(), [handle, folder = string_argument(info, 1, "folder")](const std::stop_token&) {
-    (handle->open().*method)(folder);
-    return EngineThread::nothing();
-  });
-}
-
-// memory(engine): Promise<MemoryUse>
-Napi::Value memory(const Napi::CallbackInfo& info) {
-  const auto handle = engine_argument(info, 0);
-  return handle->thread.run(info.Env(), [handle](const std::stop_token&) -> Settle {
-    return [use = handle->open().memory()](Napi::Env env) {
-      auto result = Napi::Object::New(env);
-      const auto set = [&](const char* name, int64_t bytes) {
-        result.Set(name, number(env, static_cast<double>(bytes)));
-      };
-      set("weights_bytes", use.weights_bytes);
-      set("reference_bytes", use.reference_bytes);
-      set("optimizer_bytes", use.optimizer_bytes);
-      set("gradient_bytes", use.gradient_bytes);
-      set("kv_cache_bytes", use.kv_cache_bytes);
-      set("image_cache_bytes", use.image_cache_bytes);
-      set("rss_bytes", use.rss_bytes);
-      set("peak_rss_bytes", use.peak_rss_bytes);
-      return result;
-    };
   });
 }
 
@@ -275,39 +200,19 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
   });
 }
 
-// initModel(folder: string, seed: number): Promise<number of parameters>
-Napi::Value init_model(const Napi::CallbackInfo& info) {
-  auto handle = std::make_shared<EngineHandle>(info.Env());
-  const auto seed = static_cast<uint64_t>(number_argument(info, 1, "seed"));
-  return handle->thread.run(
-      info.Env(), [handle, folder = string_argument(info, 0, "folder"), seed](const std::stop_token&) -> Settle {
-        const auto parameters = engine::init_model(folder, seed);
-        return [parameters, handle](Napi::Env env) { return number(env, static_cast<double>(parameters)); };
-      });
-}
-
 }  // namespace
 
 void init_engine_functions(Napi::Env env, Napi::Object exports) {
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
-  add("openEngine", open_engine);
-  add("closeEngine", close_engine);
   add("addImages", add_images);
   add("pruneImages", prune_images);
   add("score", score);
   add("advantages", advantages);
   add("update", update);
-  add("saveModel", with_folder<&engine::Engine::save_model>);
-  add("saveState", with_folder<&engine::Engine::save_state>);
-  add("loadState", with_folder<&engine::Engine::load_state>);
-  add("memory", memory);
   add("inspect", inspect);
   add("inspectGradients", inspect_gradients);
-  add("initModel", init_model);
-  add("createStopSource", create_stop_source);
-  add("requestStop", request_stop);
 }
 
 }  // namespace sightloop::binding

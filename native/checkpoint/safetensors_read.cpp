@@ -1,50 +1,18 @@
 #include <ATen/ATen.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "checkpoint/dtypes.h"
+#include "checkpoint/file_map.h"
 #include "checkpoint/safetensors.h"
 
 namespace sightloop::checkpoint {
 namespace {
 
 constexpr auto kCopyAgain = ". Copy or download the file again.";
-
-class Map {
- public:
-  explicit Map(const std::filesystem::path& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    TORCH_CHECK(file >= 0, path.string(), ": cannot be opened: ", std::strerror(errno),
-                ". Check the path and its permissions.");
-    struct stat status {};
-    const bool known = ::fstat(file, &status) == 0;
-    size_ = known ? static_cast<size_t>(status.st_size) : 0;
-    if (size_ > 0) bytes_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
-    ::close(file);
-    TORCH_CHECK(known && size_ >= 8, path.string(), ": is ", size_, " bytes, too short for a safetensors file",
-                kCopyAgain);
-    TORCH_CHECK(bytes_ != MAP_FAILED, path.string(), ": cannot be mapped: ", std::strerror(errno));
-  }
-  Map(const Map&) = delete;
-  Map& operator=(const Map&) = delete;
-  ~Map() {
-    if (bytes_ != MAP_FAILED) ::munmap(bytes_, size_);
-  }
-  const char* bytes() const { return static_cast<const char*>(bytes_); }
-  uint64_t size() const { return size_; }
-
- private:
-  void* bytes_ = MAP_FAILED;
-  size_t size_ = 0;
-};
+constexpr int64_t kPieceBytes = int64_t{32} << 20;  // copied at once: resident twice for a moment
 
 // Bytes of a tensor, or nothing if a size is negative or the product overflows.
 std::optional<uint64_t> byte_size(const std::vector<int64_t>& shape, size_t element) {
@@ -59,7 +27,7 @@ std::optional<uint64_t> byte_size(const std::vector<int64_t>& shape, size_t elem
   return bytes;
 }
 
-at::Tensor tensor_at(const std::shared_ptr<Map>& map, uint64_t data_begin, const std::string& name,
+at::Tensor tensor_at(const std::shared_ptr<const FileMap>& map, uint64_t data_begin, const std::string& name,
                      const nlohmann::json& entry, const std::string& file) {
   const auto where = file + ": tensor \"" + name + "\"";
   const auto fields = entry.is_object() && entry.contains("dtype") && entry["dtype"].is_string() &&
@@ -95,19 +63,19 @@ at::Tensor tensor_at(const std::shared_ptr<Map>& map, uint64_t data_begin, const
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : path_(path), map_(std::make_shared<const FileMap>(path)) {
   const auto file = path.string();
-  const auto map = std::make_shared<Map>(path);
   uint64_t header_size = 0;
-  std::memcpy(&header_size, map->bytes(), 8);
-  TORCH_CHECK(header_size <= map->size() - 8, file, ": its header of ", header_size,
+  std::memcpy(&header_size, map_->bytes(), 8);
+  TORCH_CHECK(header_size <= map_->size() - 8, file, ": its header of ", header_size,
               " bytes is longer than the file: it is truncated or no safetensors file", kCopyAgain);
-  const auto header = nlohmann::json::parse(map->bytes() + 8, map->bytes() + 8 + header_size, nullptr,
+  const auto header = nlohmann::json::parse(map_->bytes() + 8, map_->bytes() + 8 + header_size, nullptr,
                                             /*allow_exceptions=*/false);
   TORCH_CHECK(header.is_object(), file, ": its header is not valid JSON", kCopyAgain);
   for (const auto& [name, entry] : header.items()) {
     if (name != "__metadata__") {
-      tensors_[name] = tensor_at(map, 8 + header_size, name, entry, file);
+      tensors_[name] = tensor_at(map_, 8 + header_size, name, entry, file);
     } else if (entry.is_object()) {
       for (const auto& [key, value] : entry.items())
         if (value.is_string()) metadata_[key] = value.get<std::string>();
@@ -115,30 +83,16 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) {
   }
 }
 
-std::map<std::string, at::Tensor> read_folder(const std::filesystem::path& folder) {
-  const auto single = folder / "model.safetensors", index = folder / "model.safetensors.index.json";
-  if (std::filesystem::exists(single)) return SafetensorsFile(single).tensors();
-  TORCH_CHECK(std::filesystem::exists(index), folder.string(),
-              ": holds neither model.safetensors nor model.safetensors.index.json. Give a folder in the Hugging Face "
-              "layout, or make one with `sightloop init`.");
-  std::ifstream stream(index);
-  const auto json = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
-  TORCH_CHECK(json.is_object() && json.contains("weight_map") && json["weight_map"].is_object(), index.string(),
-              ": has no \"weight_map\"", kCopyAgain);
-  std::set<std::string> shards;
-  for (const auto& [name, shard] : json["weight_map"].items()) {
-    TORCH_CHECK(shard.is_string() && shard.get<std::string>().find('/') == std::string::npos, index.string(),
-                ": the entry of \"", name, "\" is not a file name", kCopyAgain);
-    shards.insert(shard.get<std::string>());
+void SafetensorsFile::copy_out(const std::string& name, const at::Tensor& target, const BytesDone& copied) const {
+  const auto stored = tensors_.at(name).flatten(), flat = target.view(-1);
+  TORCH_INTERNAL_ASSERT(stored.numel() == flat.numel());
+  const auto piece = kPieceBytes / static_cast<int64_t>(stored.element_size());
+  for (int64_t begin = 0; begin < stored.numel(); begin += piece) {
+    const auto part = stored.narrow(0, begin, std::min(piece, stored.numel() - begin));
+    flat.narrow(0, begin, part.numel()).copy_(part);
+    map_->release(part.const_data_ptr(), part.nbytes());
+    if (copied) copied(static_cast<int64_t>(part.nbytes()));
   }
-  std::map<std::string, at::Tensor> tensors;
-  for (const auto& shard : shards) {
-    TORCH_CHECK(std::filesystem::exists(folder / shard), (folder / shard).string(),
-                ": is missing, but model.safetensors.index.json names it", kCopyAgain);
-    const SafetensorsFile file(folder / shard);
-    tensors.insert(file.tensors().begin(), file.tensors().end());
-  }
-  return tensors;
 }
 
 }  // namespace sightloop::checkpoint

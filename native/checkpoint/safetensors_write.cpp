@@ -47,17 +47,15 @@ class Writer {
 
 }  // namespace
 
-void write_safetensors(const std::filesystem::path& path,
-                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+void write_safetensors(const std::filesystem::path& path, const std::vector<OutgoingTensor>& tensors,
+                       const std::map<std::string, std::string>& metadata, const BytesDone& written) {
   nlohmann::ordered_json header;
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    const auto bytes = static_cast<uint64_t>(tensor.numel()) * tensor.element_size();
-    header[name] = {{"dtype", name_of(tensor.scalar_type())},
-                    {"shape", tensor.sizes().vec()},
-                    {"data_offsets", {offset, offset + bytes}}};
+  for (const auto& tensor : tensors) {
+    const auto bytes = static_cast<uint64_t>(c10::multiply_integers(tensor.shape)) * c10::elementSize(tensor.dtype);
+    header[tensor.name] = {
+        {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   auto text = header.dump();
@@ -69,12 +67,26 @@ void write_safetensors(const std::filesystem::path& path,
   Writer writer(temporary);
   writer.write(reinterpret_cast<const char*>(&header_size), 8);
   writer.write(text.data(), text.size());
-  for (const auto& [name, tensor] : tensors) {
-    const auto dense = tensor.detach().cpu().contiguous();
-    writer.write(static_cast<const char*>(dense.data_ptr()), static_cast<size_t>(dense.numel()) * dense.element_size());
+  for (const auto& tensor : tensors) {
+    const auto dense = tensor.make().detach().cpu().contiguous();
+    TORCH_INTERNAL_ASSERT(dense.scalar_type() == tensor.dtype && dense.sizes() == at::IntArrayRef(tensor.shape));
+    writer.write(static_cast<const char*>(dense.data_ptr()), dense.nbytes());
+    if (written) written(static_cast<int64_t>(dense.nbytes()));
   }
   writer.finish();
   std::filesystem::rename(temporary, path);
+}
+
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<OutgoingTensor> outgoing;
+  for (const auto& [name, tensor] : tensors)
+    outgoing.push_back(
+        {.name = name, .dtype = tensor.scalar_type(), .shape = tensor.sizes().vec(), .make = [&tensor = tensor] {
+           return tensor;
+         }});
+  write_safetensors(path, outgoing, metadata);
 }
 
 }  // namespace sightloop::checkpoint

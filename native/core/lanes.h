@@ -47,6 +47,22 @@ SIGHTLOOP_INLINE float maximum(const Lanes& x) {
   return highest;
 }
 
+// Of at least one float.
+SIGHTLOOP_INLINE float maximum(const float* x, int64_t count) {
+  float highest = x[0];
+  int64_t i = 0;
+  if (count >= kLanes) {
+    Lanes wide = load(x);
+    for (i = kLanes; i + kLanes <= count; i += kLanes) {
+      const Lanes next = load(x + i);
+      wide = next > wide ? next : wide;
+    }
+    highest = maximum(wide);
+  }
+  for (; i < count; ++i) highest = x[i] > highest ? x[i] : highest;
+  return highest;
+}
+
 // e^x within 2 ulp; 0 below -87.3 (minus infinity included), e^88 above 88. Cephes' expf: reduction by ln 2 in two parts and a
 // polynomial of degree 7.
 SIGHTLOOP_INLINE Lanes exponential(const Lanes& x) {

@@ -20,13 +20,22 @@ struct Slice {
 };
 
 struct Parameter {
-  at::Tensor value;  // float32 on CPU: master and compute copy are the same tensor
+  at::Tensor value;  // the compute copy: what forward and backward see
   Part part;
   bool trainable = false;
   std::vector<Slice> slices;
+  // float32, and only where `value` is narrower: the optimizer steps `master` and rounds it into `value`, microbatches
+  // are summed in `gradient_sum`. Undefined before the first update, and before the first microbatch.
+  at::Tensor master, gradient_sum;
 
   // A view of the slice, in the checkpoint's shape.
   at::Tensor view(const Slice& slice) const;
+  // Of the minibatch so far, float32; undefined if nothing reached this parameter.
+  const at::Tensor& gradient() const;
+  // What the optimizer steps, float32: `master`, made from `value` if need be, or `value` itself.
+  at::Tensor& stepped();
+  // Makes `value` what was stepped.
+  void round_master();
 };
 
 // All parameters of one model, in the order of their creation; the only owner of weights.
@@ -44,6 +53,9 @@ class ParameterRegistry {
   std::vector<Parameter>& all() { return parameters_; }
   const std::vector<Parameter>& all() const { return parameters_; }
   std::vector<at::Tensor> trainable() const;
+  // Adds what the backward pass of one microbatch left to the minibatch's gradients.
+  void collect_gradients();
+  void clear_gradients();
   int64_t num_elements(bool trainable_only) const;
 
  private:

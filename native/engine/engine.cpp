@@ -5,6 +5,8 @@
 
 #include <thread>
 
+#include "kernels/kernels.h"
+#include "models/load.h"
 #include "modules/contexts.h"
 #include "pipeline/data/positions.h"
 
@@ -30,13 +32,13 @@ void mark_trainable(models::Model& model, const EngineOptions& options) {
 
 }  // namespace
 
-Engine::Engine(EngineOptions options)
+Engine::Engine(EngineOptions options, const models::Progress& progress)
     : options_(std::move(options)),
       ranks_(std::make_unique<collectives::SingleProcess>()),
       images_(options_.image_processor, options_.image_cache_bytes) {
   at::set_num_threads(options_.threads > 0 ? options_.threads : static_cast<int>(std::thread::hardware_concurrency()));
   config_ = models::read_config(options_.model_path);
-  policy_ = models::load(options_.model_path);
+  policy_ = models::load(options_.model_path, options_.dtype, progress);
   TORCH_CHECK(policy_->spec().spatial_merge_size == options_.image_processor.merge_size, options_.model_path,
               ": config.json merges ", policy_->spec().spatial_merge_size,
               " patches a side, the image processor's merge_size is ", options_.image_processor.merge_size,
@@ -47,9 +49,10 @@ Engine::Engine(EngineOptions options)
               policy_->spec().patch_elements, " values, the image processor makes ", patch,
               ". The files belong to different checkpoints.");
   mark_trainable(*policy_, options_);
+  policy_->set_activation_checkpointing(options_.activation_checkpointing);
   if (options_.with_reference) {
     reference_ = options_.reference_path.empty() ? models::frozen_copy(*policy_, config_)
-                                                 : models::load(options_.reference_path);
+                                                 : models::load(options_.reference_path, options_.dtype, progress);
     TORCH_CHECK(reference_->spec().vocab_size == policy_->spec().vocab_size, options_.reference_path,
                 ": the reference has another vocabulary (", reference_->spec().vocab_size, ") than the policy (",
                 policy_->spec().vocab_size, ")");
@@ -59,6 +62,7 @@ Engine::Engine(EngineOptions options)
 
 ModelInfo Engine::model_info() const {
   return {.spec = policy_->spec(),
+          .dtype = policy_->dtype(),
           .num_parameters = policy_->parameters().num_elements(/*trainable_only=*/false),
           .num_trainable_parameters = policy_->parameters().num_elements(/*trainable_only=*/true)};
 }
@@ -93,7 +97,17 @@ batches::FeaturesOf Engine::features_of(const models::Model& model) {
   return [this, &model, cached](const std::vector<std::string>& ids) { return images_.features(model, ids, cached); };
 }
 
+// Whoever holds something made from the weights must let go of it.
+void Engine::weights_change() {
+  ++weights_version_;
+  policy_->visit_linears([](modules::Linear& linear) { linear.unpack(); });
+}
+
 std::shared_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions options) {
+  if (options_.pack_weights)
+    policy_->visit_linears([](modules::Linear& linear) {
+      if (!linear.packed.panels.defined()) linear.pack();
+    });
   const auto& spec = policy_->spec();
   options.sample.banned = {spec.image_token_id, spec.video_token_id};
   const auto check_weights = [this, opened_at = weights_version_] {
@@ -157,7 +171,7 @@ update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double
               "update: the algorithm's KL term needs reference log-probs; score the rollouts with \"reference\" first");
   check_tokens(batch.rollouts.token_ids);
   auto learning = learner();
-  ++weights_version_;
+  weights_change();
   return update::update(learning, batch, update_options(temperature), stop);
 }
 
@@ -177,7 +191,7 @@ std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::Pr
     const auto token_ids = prompts.token_ids.slice(0, offsets[row], offsets[row + 1]).to(at::kLong);
     modules::SegmentContext context({0, length}, /*causal=*/true);
     const auto hidden = policy_->forward(policy_->embed(token_ids, features), placed.positions, context, &taps);
-    core::tap(&taps, "logits", at::linear(hidden, policy_->head()));
+    core::tap(&taps, "logits", policy_->logits(hidden, /*sampling=*/false));
     core::tap(&taps, "position_ids", placed.positions.to(at::kFloat));
     core::tap(&taps, "rope_delta", at::scalar_tensor(static_cast<float>(placed.delta)));
     results.push_back(std::move(taps.tensors));
@@ -189,12 +203,13 @@ std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::Traje
   auto learning = learner();
   update::accumulate_gradients(learning, batch, update_options(temperature));
   std::map<std::string, at::Tensor> gradients;
-  for (auto& parameter : policy_->parameters().all()) {
-    const auto gradient = std::exchange(parameter.value.mutable_grad(), at::Tensor());
+  for (const auto& parameter : policy_->parameters().all()) {
+    const auto& gradient = parameter.gradient();
     if (!gradient.defined()) continue;
     for (const auto& slice : parameter.slices)
       gradients[slice.name] = gradient.narrow(0, slice.begin, slice.rows).view(slice.shape).contiguous();
   }
+  policy_->parameters().clear_gradients();
   return gradients;
 }
 

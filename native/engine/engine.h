@@ -9,6 +9,7 @@
 #include "collectives/process_group.h"
 #include "engine/image_store.h"
 #include "engine/options.h"
+#include "models/load.h"
 #include "models/model.h"
 #include "pipeline/rollout/session.h"
 #include "pipeline/trajectory/score.h"
@@ -22,6 +23,7 @@ enum class Which { policy, reference };
 
 struct ModelInfo {
   models::ModelSpec spec;
+  at::ScalarType dtype;
   int64_t num_parameters, num_trainable_parameters;
 };
 
@@ -32,7 +34,8 @@ struct MemoryUse {
 
 class Engine {
  public:
-  explicit Engine(EngineOptions options);
+  // `progress` counts bytes of the weights that are read; it starts again for a reference of its own.
+  explicit Engine(EngineOptions options, const models::Progress& progress = {});
 
   ModelInfo model_info() const;
 
@@ -61,6 +64,7 @@ class Engine {
  private:
   update::Learner learner();
   update::UpdateOptions update_options(double temperature) const;
+  void weights_change();
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
   void check_tokens(const at::Tensor& token_ids) const;
   batches::PositionsOf positions_of() const;
@@ -77,7 +81,8 @@ class Engine {
   int64_t weights_version_ = 0;
 };
 
-// Fills a folder that holds config.json with random weights; returns the number of parameters.
-int64_t init_model(const std::string& folder, uint64_t seed);
+// Fills a folder that holds config.json with random weights, one tensor in memory at a time; returns the number of
+// parameters. Progress in bytes.
+int64_t init_model(const std::string& folder, uint64_t seed, at::ScalarType dtype, const models::Progress& progress);
 
 }  // namespace sightloop::engine

@@ -15,6 +15,11 @@ void check_positive(const char* name, int64_t value) { TORCH_CHECK(value > 0, na
 
 }  // namespace
 
+at::ScalarType parse_dtype(const std::string& name) {
+  TORCH_CHECK(name == "float32" || name == "bfloat16", "dtype must be float32 or bfloat16, got \"", name, "\"");
+  return name == "float32" ? at::kFloat : at::kBFloat16;
+}
+
 data::ImageProcessorSettings parse_image_processor(const nlohmann::json& json) {
   return {.patch_size = json.at("patch_size"),
           .temporal_patch_size = json.at("temporal_patch_size"),
@@ -33,6 +38,7 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   options.model_path = json.at("model_path");
   options.reference_path = json.at("reference_path").is_null() ? "" : json.at("reference_path").get<std::string>();
   options.with_reference = json.at("with_reference");
+  options.dtype = parse_dtype(json.at("dtype"));
   options.image_processor = parse_image_processor(json.at("image_processor"));
   options.train_vision_tower = trainable.at("train_vision_tower");
   options.train_connector = trainable.at("train_connector");
@@ -56,6 +62,8 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   check_positive("update_epochs", options.update_epochs);
   options.seed = json.at("seed");
   options.threads = json.at("threads");
+  options.activation_checkpointing = json.at("activation_checkpointing");
+  options.pack_weights = json.at("pack_weights");
   options.image_cache_bytes = json.at("image_cache_bytes");
   return options;
 }

@@ -15,6 +15,7 @@ struct EngineOptions {
   std::string model_path;
   std::string reference_path;  // empty: a frozen copy of the policy
   bool with_reference = false;
+  at::ScalarType dtype = at::kFloat;  // of weights and activations: kFloat or kBFloat16
   data::ImageProcessorSettings image_processor;
   bool train_vision_tower = false, train_connector = false, train_language_model = false;
   std::unique_ptr<algorithms::Algorithm> algorithm;
@@ -22,11 +23,13 @@ struct EngineOptions {
   int64_t completions_per_update = 1, tokens_per_microbatch = 1, update_epochs = 1;
   uint64_t seed = 0;
   int threads = 0;
+  bool activation_checkpointing = false, pack_weights = true;
   int64_t image_cache_bytes = 0;
 };
 
 EngineOptions parse_engine_options(const nlohmann::json& json);
 rollout::SamplingOptions parse_sampling_options(const nlohmann::json& json);
 data::ImageProcessorSettings parse_image_processor(const nlohmann::json& json);
+at::ScalarType parse_dtype(const std::string& name);
 
 }  // namespace sightloop::engine

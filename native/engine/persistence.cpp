@@ -19,7 +19,24 @@ std::filesystem::path moments_file(const std::string& folder) {
 }
 
 int64_t bytes_of(const models::Model& model, bool trainable_only) {
-  return model.parameters().num_elements(trainable_only) * static_cast<int64_t>(sizeof(float));
+  return model.parameters().num_elements(trainable_only) * static_cast<int64_t>(c10::elementSize(model.dtype()));
+}
+
+// Says in config.json, wherever it speaks of it, what the weights are stored as: readers convert to what it says.
+void set_dtype(nlohmann::json& config, at::ScalarType dtype) {
+  const char* name = dtype == at::kFloat ? "float32" : "bfloat16";
+  for (const char* key : {"dtype", "torch_dtype"})
+    if (config.contains(key)) config[key] = name;
+  for (const char* key : {"text_config", "vision_config"})
+    if (config.contains(key) && config[key].is_object()) set_dtype(config[key], dtype);
+}
+
+void write_config(const std::filesystem::path& folder, const nlohmann::json& config) {
+  const auto path = folder / "config.json";
+  std::ofstream stream(path);
+  stream << config.dump(2) << "\n";
+  stream.close();
+  TORCH_CHECK(stream.good(), path.string(), ": cannot be written. Check free space and permissions.");
 }
 
 // "VmRSS" or "VmHWM" of this process, bytes; 0 where the system does not tell.
@@ -34,11 +51,9 @@ int64_t resident_bytes(const std::string& field) {
 
 void Engine::save_model(const std::string& folder) const {
   checkpoint::write_safetensors(weights_file(folder), models::named_tensors(*policy_), kMetadata);
-  const auto path = std::filesystem::path(folder) / "config.json";
-  std::ofstream config(path);
-  config << config_.dump(2) << "\n";
-  config.close();
-  TORCH_CHECK(config.good(), path.string(), ": cannot be written. Check free space and permissions.");
+  auto config = config_;
+  set_dtype(config, policy_->dtype());
+  write_config(folder, config);
 }
 
 void Engine::save_state(const std::string& folder) const {
@@ -50,19 +65,20 @@ void Engine::save_state(const std::string& folder) const {
 
 void Engine::load_state(const std::string& folder) {
   const at::NoGradGuard no_grad;
-  models::fill(*policy_, checkpoint::SafetensorsFile(weights_file(folder)).tensors(), weights_file(folder).string());
+  weights_change();
+  const checkpoint::SafetensorsFile weights(weights_file(folder));
+  models::fill(*policy_, {&weights, 1}, weights_file(folder).string(), {});
   const checkpoint::SafetensorsFile moments(moments_file(folder));
   const auto steps = moments.metadata().find("steps");
   TORCH_CHECK(steps != moments.metadata().end(), moments_file(folder).string(),
               ": lacks the counter \"steps\". Resume from another checkpoint.");
   optimizer_->restore(moments.tensors(), std::stoll(steps->second));
-  ++weights_version_;
 }
 
 MemoryUse Engine::memory() const {
   int64_t gradients = 0;
   for (const auto& parameter : policy_->parameters().all())
-    if (parameter.value.grad().defined()) gradients += static_cast<int64_t>(parameter.value.grad().nbytes());
+    if (parameter.gradient().defined()) gradients += static_cast<int64_t>(parameter.gradient().nbytes());
   int64_t kv_bytes = 0;
   for (const auto& session : sessions_)
     if (const auto open = session.lock()) kv_bytes += open->cache_bytes();
@@ -77,12 +93,27 @@ MemoryUse Engine::memory() const {
           .peak_rss_bytes = resident_bytes("VmHWM")};
 }
 
-int64_t init_model(const std::string& folder, uint64_t seed) {
-  const auto model = models::build(models::read_config(folder),
-                                   [](at::IntArrayRef shape, size_t) { return at::empty(shape, at::kFloat); });
-  models::initialize(*model, seed);
-  checkpoint::write_safetensors(weights_file(folder), models::named_tensors(*model), kMetadata);
-  return model->parameters().num_elements(/*trainable_only=*/false);
+int64_t init_model(const std::string& folder, uint64_t seed, at::ScalarType dtype, const models::Progress& progress) {
+  auto config = models::read_config(folder);
+  const auto model = models::build(config, models::without_storage(dtype));
+  const auto range = model->spec().initializer_range;
+  std::vector<checkpoint::OutgoingTensor> tensors;
+  for (const auto& parameter : model->parameters().all())
+    for (const auto& slice : parameter.slices)
+      tensors.push_back(
+          {.name = slice.name, .dtype = dtype, .shape = slice.shape, .make = [&slice, range, seed, dtype] {
+             return models::initial_values(slice, range, seed).to(dtype);
+           }});
+  const auto parameters = model->parameters().num_elements(/*trainable_only=*/false);
+  const auto total = parameters * static_cast<int64_t>(c10::elementSize(dtype));
+  checkpoint::write_safetensors(weights_file(folder), tensors, kMetadata,
+                                [&, done = int64_t{0}](int64_t bytes) mutable {
+                                  done += bytes;
+                                  if (progress) progress(done, total);
+                                });
+  set_dtype(config, dtype);
+  write_config(folder, config);
+  return parameters;
 }
 
 }  // namespace sightloop::engine

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,17 @@ namespace sightloop::kernels {
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 // The same without a graph: the product every op here uses. x and weight may have any strides.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+// dy^T x, the gradient of a weight.   dy [T, out]   x [T, in]   returns [out, in]
+at::Tensor weight_gradient(const at::Tensor& dy, const at::Tensor& x);
+
+// A float32 weight laid out for products with few rows; a copy, to be made again when the weight changes.
+struct PackedWeight {
+  at::Tensor panels;  // [outputs / 32 rounded up, inputs, 32]
+  int64_t outputs = 0;
+};
+PackedWeight pack_weight(const at::Tensor& weight);
+// linear(x, weight, bias) without a graph, any number of rows. A row's result does not depend on the other rows, bit for bit.
+at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias);
 
 // y = x / sqrt(mean(x^2 over D) + epsilon) * weight.   x [T, D]   weight [D]. Differentiable.
 // Source: arXiv:1910.07467 eq. 4.
@@ -28,32 +40,21 @@ at::Tensor rotate_reference(const at::Tensor& x, const at::Tensor& cos, const at
 
 // silu(gate) * up.   gate_up [T, 2F]: gate, then up   returns [T, F]. Differentiable. Source: arXiv:2002.05202 eq. 6.
 at::Tensor swiglu(const at::Tensor& gate_up);
+at::Tensor swiglu_reference(const at::Tensor& gate_up);
+
+// x * sigmoid(1.702 x). Differentiable. Source: arXiv:1606.08415 section 2.
+at::Tensor quick_gelu(const at::Tensor& x);
 
 // Attention inside each of the segments [boundaries[i], boundaries[i + 1]) of packed rows, no row sees another segment.
 //   query [T, N, H]   key, value [T, K, H]   boundaries: ascending, 0 .. T   returns [T, N, H]. Differentiable.
 at::Tensor segment_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                              std::span<const int64_t> boundaries, bool causal);
 
-// What shared_prompt_attention computes together, worked out once per pass and used by every layer.
-struct SharedPromptPlan {
-  struct Bucket {     // equally long causal sequences
-    at::Tensor rows;  // [count * length] int64
-    int64_t count, length;
-  };
-  struct Cross {  // all completion tokens of a group see its whole prompt
-    int64_t prompt_begin, prompt_length, completion_begin, completion_tokens;
-  };
-  int64_t num_tokens = 0;
-  std::vector<Bucket> causal;
-  std::vector<Cross> cross;
-};
-SharedPromptPlan plan_shared_prompt(const core::Groups& groups);
-
-// Causal attention of groups whose completions share one prompt: each completion sees the prompt and itself.
-//   query [T, N, H]   key, value [T, K, H]   returns [T, N, H]. Differentiable.
-// The two parts are merged by log-sum-exp; the backward runs each part with the merged output and log-sum-exp.
+// Causal attention of groups whose completions share one prompt: each completion sees the prompt and itself. The prompt's
+// keys and values stand once for all of them, in forward and backward.
+//   query [T, N, H]   key, value [T, K, H]   groups: from token 0 on, end to end   returns [T, N, H]. Differentiable.
 at::Tensor shared_prompt_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                   const SharedPromptPlan& plan);
+                                   const std::shared_ptr<const core::Groups>& groups);
 
 // One query per slot against a paged key/value cache. Neighbouring slots with the same prompt read it together.
 //   query [S, N, H]   key_cache [blocks, K, H, B], value_cache [blocks, K, B, H], B positions a block; float32 or bfloat16
@@ -69,6 +70,10 @@ at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& 
 // Puts the first rows.size(0) of key, value [T, K, H] into the cache.   rows [R] int64: block * B + position in it
 void store_paged(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tensor& rows, const at::Tensor& key,
                  const at::Tensor& value);
+
+// Logits in float32, products summed in float32 whatever the inputs: bfloat16 logits would be too coarse for log-probs.
+//   hidden [T, D]   weight [V, D]   returns [T, V] float32. Not differentiable.
+at::Tensor head_logits(const at::Tensor& hidden, const at::Tensor& weight);
 
 // Log-probability of each target and entropy of each next-token distribution, in float32 and in chunks of rows, so that
 // no [T, V] tensor exists; logits are recomputed in backward.

@@ -34,8 +34,7 @@ const std::optional<c10::TypedOperatorHandle<LinearPointwise>>& linear_pointwise
 
 // x [M, K] @ weight [N, K]^T + bias, any strides, without a graph
 at::Tensor onednn(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  static const c10::List<std::optional<at::Scalar>> none;
-  return linear_pointwise()->call(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none", none, "");
+  return linear_pointwise()->call(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none", {}, "");
 }
 
 bool suits_onednn(const at::Tensor& x, const at::Tensor& weight) {
@@ -58,7 +57,7 @@ class Linear : public torch::autograd::Function<Linear> {
     const auto& dy = gradients[0];
     at::Tensor dx, dweight, dbias;
     if (context->needs_input_grad(0)) dx = product(dy, saved[1].t(), {});
-    if (context->needs_input_grad(1)) dweight = product(dy.t(), saved[0].t(), {});
+    if (context->needs_input_grad(1)) dweight = weight_gradient(dy, saved[0]);
     if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) dbias = dy.sum(0);
     return {dx, dweight, dbias};
   }
@@ -68,6 +67,12 @@ class Linear : public torch::autograd::Function<Linear> {
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   return suits_onednn(x, weight) ? onednn(x, weight, bias) : at::linear(x, weight, bias);
+}
+
+// dy^T x [N, K]. oneDNN reads its second operand in any order but copies the first one to transpose it: that is made the
+// smaller of the two.
+at::Tensor weight_gradient(const at::Tensor& dy, const at::Tensor& x) {
+  return dy.size(1) <= x.size(1) ? product(dy.t(), x.t(), {}) : product(x.t(), dy.t(), {}).t().contiguous();
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {

@@ -144,15 +144,17 @@ template <typename T>
 SIGHTLOOP_INLINE void attend(const Task<T>& task) {
   const auto shift = blocks_of(task.prompt.length, task.block_size) * task.block_size,
              count = task.slots * task.repeats;
-  in_tiles(count, [&](auto tile, int64_t q) {
-    score_span<tile()>(task.prompt, task.block_size, task.queries + q, task.width, task.scale, task.scores + q, 0);
-  });
+  in_tiles(
+      count, [&](auto tile, int64_t q) __attribute__((always_inline)) {
+        score_span<tile()>(task.prompt, task.block_size, task.queries + q, task.width, task.scale, task.scores + q, 0);
+      });
   for (int64_t slot = 0; slot < task.slots; ++slot)
-    in_tiles(task.repeats, [&](auto tile, int64_t q) {
-      q += slot * task.repeats;
-      score_span<tile()>(task.own[slot], task.block_size, task.queries + q, task.width, task.scale, task.scores + q,
-                         shift);
-    });
+    in_tiles(
+        task.repeats, [&](auto tile, int64_t q) __attribute__((always_inline)) {
+          q += slot * task.repeats;
+          score_span<tile()>(task.own[slot], task.block_size, task.queries + q, task.width, task.scale, task.scores + q,
+                             shift);
+        });
   for (int64_t q = 0; q < count; ++q) {
     auto* row = task.scores[q];
     const auto end = shift + task.own[q / task.repeats].length;
@@ -161,18 +163,21 @@ SIGHTLOOP_INLINE void attend(const Task<T>& task) {
     const float inverse = softmax(row, task.padded);
     for (int64_t i = 0; i < end; ++i) row[i] *= inverse;
   }
-  in_tiles(count, [&](auto tile, int64_t q) {
-    constexpr int64_t size = std::min<int64_t>(tile(), 4);  // 4 queries by 4 vectors of values fill the registers
-    for (int64_t part = 0; part < tile(); part += size)
-      weigh_span<size>(task.prompt, task.block_size, task.width, task.scores + q + part, 0, task.outputs + q + part);
-  });
+  in_tiles(
+      count, [&](auto tile, int64_t q) __attribute__((always_inline)) {
+        constexpr int64_t size = std::min<int64_t>(tile(), 4);  // 4 queries by 4 vectors of values fill the registers
+        for (int64_t part = 0; part < tile(); part += size)
+          weigh_span<size>(task.prompt, task.block_size, task.width, task.scores + q + part, 0,
+                           task.outputs + q + part);
+      });
   for (int64_t slot = 0; slot < task.slots; ++slot)
-    in_tiles(task.repeats, [&](auto tile, int64_t q) {
-      constexpr int64_t size = std::min<int64_t>(tile(), 4);
-      for (int64_t part = slot * task.repeats; part < slot * task.repeats + tile(); part += size)
-        weigh_span<size>(task.own[slot], task.block_size, task.width, task.scores + q + part, shift,
-                         task.outputs + q + part);
-    });
+    in_tiles(
+        task.repeats, [&](auto tile, int64_t q) __attribute__((always_inline)) {
+          constexpr int64_t size = std::min<int64_t>(tile(), 4);
+          for (int64_t part = slot * task.repeats; part < slot * task.repeats + tile(); part += size)
+            weigh_span<size>(task.own[slot], task.block_size, task.width, task.scores + q + part, shift,
+                             task.outputs + q + part);
+        });
 }
 
 SIGHTLOOP_CPU_CLONES void attend_float(const Task<float>& task) { attend(task); }

@@ -22,14 +22,18 @@ SIGHTLOOP_CPU_CLONES void forward_rows(const float* x, const float* weight, floa
   }
 }
 
-// dx = scale * (g - xhat * mean(g * xhat)),  g = dy * weight,  xhat = x * scale
+// dx = scale * (g - xhat * mean(g * xhat)),  g = dy * weight,  xhat = x * scale.   dweight += sum over rows of dy * xhat
 SIGHTLOOP_CPU_CLONES void backward_rows(const float* dy, const float* x, const float* weight, const float* scales,
-                                        float* dx, int64_t rows, int64_t width) {
+                                        float* dx, float* dweight, int64_t rows, int64_t width) {
   for (int64_t row = 0; row < rows; ++row, x += width, dy += width, dx += width) {
     const float scale = scales[row];
     float dot = 0;
 #pragma omp simd reduction(+ : dot)
-    for (int64_t i = 0; i < width; ++i) dot += dy[i] * weight[i] * x[i];
+    for (int64_t i = 0; i < width; ++i) {
+      const float product = dy[i] * x[i];
+      dweight[i] += product * scale;
+      dot += product * weight[i];
+    }
     const float shrink = dot * scale * scale / static_cast<float>(width);
 #pragma omp simd
     for (int64_t i = 0; i < width; ++i) dx[i] = scale * (dy[i] * weight[i] - x[i] * shrink);
@@ -38,20 +42,24 @@ SIGHTLOOP_CPU_CLONES void backward_rows(const float* dy, const float* x, const f
 
 constexpr int64_t kRowsPerTask = 64;
 
+// x [T, D] contiguous   returns y [T, D] and the rows' scales [T]
+std::pair<at::Tensor, at::Tensor> forward_float(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  const auto width = x.size(-1), rows = x.numel() / width;
+  auto y = at::empty_like(x);
+  auto scales = at::empty({rows}, x.options());
+  at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    forward_rows(x.data_ptr<float>() + begin * width, weight.data_ptr<float>(), y.data_ptr<float>() + begin * width,
+                 scales.data_ptr<float>() + begin, end - begin, width, static_cast<float>(epsilon));
+  });
+  return {y, scales};
+}
+
 class RmsNorm : public torch::autograd::Function<RmsNorm> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             double epsilon) {
-    const auto input = x.contiguous();
-    const auto rows = input.numel() / input.size(-1), width = input.size(-1);
-    auto y = at::empty_like(input);
-    auto scales = at::empty({rows}, input.options());
-    at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
-      forward_rows(input.data_ptr<float>() + begin * width, weight.data_ptr<float>(),
-                   y.data_ptr<float>() + begin * width, scales.data_ptr<float>() + begin, end - begin, width,
-                   static_cast<float>(epsilon));
-    });
-    context->save_for_backward({input, weight, scales});
+    const auto [y, scales] = forward_float(x, weight, epsilon);
+    context->save_for_backward({x, weight, scales});
     return y;
   }
 
@@ -61,17 +69,18 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
     const auto &x = saved[0], &weight = saved[1], &scales = saved[2];
     const auto dy = gradients[0].contiguous();
     const auto rows = x.numel() / x.size(-1), width = x.size(-1);
-    at::Tensor dx, dweight;
-    if (context->needs_input_grad(0)) {
-      dx = at::empty_like(x);
-      at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
-        backward_rows(dy.data_ptr<float>() + begin * width, x.data_ptr<float>() + begin * width,
-                      weight.data_ptr<float>(), scales.data_ptr<float>() + begin, dx.data_ptr<float>() + begin * width,
-                      end - begin, width);
-      });
-    }
-    if (context->needs_input_grad(1))
-      dweight = (dy.view({rows, width}) * x.view({rows, width})).mul_(scales.unsqueeze(1)).sum(0);
+    const auto tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+    auto dx = at::empty_like(x);
+    const auto dweights = at::zeros({tasks, width}, x.options());  // one a task: the sum does not depend on the threads
+    at::parallel_for(0, tasks, 1, [&](int64_t first, int64_t last) {
+      for (auto task = first; task < last; ++task) {
+        const auto begin = task * kRowsPerTask, shift = begin * width;
+        backward_rows(dy.data_ptr<float>() + shift, x.data_ptr<float>() + shift, weight.data_ptr<float>(),
+                      scales.data_ptr<float>() + begin, dx.data_ptr<float>() + shift,
+                      dweights.data_ptr<float>() + task * width, std::min(kRowsPerTask, rows - begin), width);
+      }
+    });
+    const auto dweight = context->needs_input_grad(1) ? dweights.sum(0) : at::Tensor();
     return {dx, dweight, at::Tensor()};
   }
 };
@@ -87,7 +96,10 @@ at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, dou
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
   core::check_shape(weight, {x.size(-1)}, "rms_norm.weight");
   const bool fused = x.is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat;
-  return fused ? RmsNorm::apply(x, weight, epsilon) : rms_norm_reference(x, weight, epsilon);
+  if (!fused) return rms_norm_reference(x, weight, epsilon);
+  const auto input = x.contiguous();
+  return at::GradMode::is_enabled() ? RmsNorm::apply(input, weight, epsilon)
+                                    : forward_float(input, weight, epsilon).first;
 }
 
 }  // namespace sightloop::kernels

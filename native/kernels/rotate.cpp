@@ -57,14 +57,15 @@ class Rotate : public torch::autograd::Function<Rotate> {
 at::Tensor rotate_reference(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const auto halves = x.chunk(2, -1);
   const auto c = cos.unsqueeze(1), s = sin.unsqueeze(1);  // [T, 1, H/2]
-  return at::cat({halves[0] * c - halves[1] * s, halves[1] * c + halves[0] * s}, -1);
+  return at::cat({halves[0] * c - halves[1] * s, halves[1] * c + halves[0] * s}, -1).to(x.scalar_type());
 }
 
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   core::check_shape(cos, {x.size(0), x.size(2) / 2}, "rotate.cos");
   core::check_shape(sin, {x.size(0), x.size(2) / 2}, "rotate.sin");
   const bool fused = x.is_cpu() && x.scalar_type() == at::kFloat && cos.is_contiguous() && sin.is_contiguous();
-  return fused ? Rotate::apply(x, cos, sin) : rotate_reference(x, cos, sin);
+  if (!fused) return rotate_reference(x, cos, sin);
+  return at::GradMode::is_enabled() ? Rotate::apply(x, cos, sin) : rotated(x, cos, sin, 1.0F);
 }
 
 }  // namespace sightloop::kernels

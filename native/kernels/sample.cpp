@@ -46,20 +46,7 @@ SIGHTLOOP_CPU_CLONES void divide(const float* x, int64_t count, float divisor, f
   for (int64_t i = 0; i < count; ++i) y[i] = x[i] / divisor;
 }
 
-SIGHTLOOP_CPU_CLONES float maximum(const float* x, int64_t count) {
-  float highest = kMinusInfinity;
-  int64_t i = 0;
-  if (count >= core::kLanes) {
-    core::Lanes wide = core::load(x);
-    for (i = core::kLanes; i + core::kLanes <= count; i += core::kLanes) {
-      const core::Lanes next = core::load(x + i);
-      wide = next > wide ? next : wide;
-    }
-    highest = core::maximum(wide);
-  }
-  for (; i < count; ++i) highest = x[i] > highest ? x[i] : highest;
-  return highest;
-}
+SIGHTLOOP_CPU_CLONES float maximum(const float* x, int64_t count) { return core::maximum(x, count); }
 
 // x[i] = e^(x[i] - highest)
 SIGHTLOOP_CPU_CLONES void weigh(float* x, int64_t count, float highest) {

@@ -6,6 +6,7 @@
 
 namespace sightloop::models {
 
+std::unique_ptr<Model> build_qwen2_vl(const nlohmann::json& config, core::ParameterRegistry::Source source);
 std::unique_ptr<Model> build_qwen2_5_vl(const nlohmann::json& config, core::ParameterRegistry::Source source);
 
 }  // namespace sightloop::models

@@ -1,17 +1,14 @@
+#include "models/load.h"
+
 #include <ATen/ATen.h>
 
-#include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
-
-#include "checkpoint/safetensors.h"
-#include "core/random.h"
-#include "models/model.h"
 
 namespace sightloop::models {
 namespace {
 
-at::Tensor allocate(at::IntArrayRef shape, size_t /*index*/) { return at::empty(shape, at::kFloat); }
+using checkpoint::SafetensorsFile;
 
 // Newer tools nest both halves under "model."; the published names are the canonical ones.
 std::string canonical(const std::string& name) {
@@ -21,61 +18,64 @@ std::string canonical(const std::string& name) {
   return name;
 }
 
-uint64_t hash(const std::string& text) {  // FNV-1a
-  uint64_t value = 0xcbf29ce484222325ULL;
-  for (const unsigned char byte : text) value = (value ^ byte) * 0x100000001b3ULL;
-  return value;
-}
+struct Stored {
+  const SafetensorsFile* file;
+  std::string name;
 
-// Standard normal by Box-Muller, keyed by (seed, tensor name, element).
-void fill_normal(at::Tensor& tensor, double deviation, uint64_t seed, const std::string& name) {
-  auto dense = at::empty(tensor.sizes(), at::kFloat);
-  auto* data = dense.data_ptr<float>();
-  const auto stream = hash(name);
-  for (int64_t i = 0; i < dense.numel(); i += 2) {
-    const auto draw = [&](uint32_t which) {
-      return core::uniform(
-          {.seed = seed, .step = stream, .prompt_id = static_cast<uint64_t>(i), .sample_index = which, .position = 0});
-    };
-    const double radius = std::sqrt(-2 * std::log(draw(0))) * deviation, angle = 2 * M_PI * draw(1);
-    data[i] = static_cast<float>(radius * std::cos(angle));
-    if (i + 1 < dense.numel()) data[i + 1] = static_cast<float>(radius * std::sin(angle));
-  }
-  tensor.copy_(dense);
-}
+  const at::Tensor& tensor() const { return file->tensors().at(name); }
+};
 
-bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+std::map<std::string, Stored> by_canonical_name(std::span<const SafetensorsFile> files, const std::string& origin) {
+  std::map<std::string, Stored> stored;
+  for (const auto& file : files)
+    for (const auto& [name, tensor] : file.tensors()) {
+      const auto [earlier, is_new] = stored.emplace(canonical(name), Stored{.file = &file, .name = name});
+      TORCH_CHECK(is_new, origin, ": tensors \"", earlier->second.name, "\" and \"", name,
+                  "\" are the same one under two names. Copy or download the checkpoint again.");
+    }
+  return stored;
 }
 
 }  // namespace
 
-void fill(Model& model, const std::map<std::string, at::Tensor>& tensors, const std::string& origin) {
-  std::map<std::string, at::Tensor> by_name;
-  for (const auto& [name, tensor] : tensors) by_name[canonical(name)] = tensor;
-  std::set<std::string> unused;
-  for (const auto& [name, tensor] : by_name) unused.insert(name);
+core::ParameterRegistry::Source without_storage(at::ScalarType dtype) {
+  return [dtype](at::IntArrayRef shape, size_t) { return at::empty(shape, at::device(at::kMeta).dtype(dtype)); };
+}
+
+void fill(Model& model, std::span<const SafetensorsFile> files, const std::string& origin, const Progress& progress) {
+  const at::NoGradGuard no_grad;
+  auto stored = by_canonical_name(files, origin);
+  int64_t done = 0, total = 0;
+  for (const auto& [name, place] : stored) total += static_cast<int64_t>(place.tensor().nbytes());
+  const auto copied = [&](int64_t bytes) {
+    done += bytes;
+    if (progress) progress(done, total);
+  };
   for (const auto& parameter : model.parameters().all())
     for (const auto& slice : parameter.slices) {
-      const auto found = by_name.find(slice.name);
-      TORCH_CHECK(found != by_name.end(), origin, ": tensor \"", slice.name,
+      const auto found = stored.find(slice.name);
+      TORCH_CHECK(found != stored.end(), origin, ": tensor \"", slice.name,
                   "\" is missing. Copy or download the checkpoint again, or check that config.json belongs to it.");
-      TORCH_CHECK(found->second.sizes() == at::IntArrayRef(slice.shape), origin, ": tensor \"", slice.name,
-                  "\" has shape ", found->second.sizes(), ", but config.json asks for ", slice.shape,
+      const auto& [file, name] = found->second;
+      const auto& tensor = found->second.tensor();
+      TORCH_CHECK(tensor.sizes() == at::IntArrayRef(slice.shape), origin, ": tensor \"", name, "\" has shape ",
+                  tensor.sizes(), ", but config.json asks for ", slice.shape,
                   ". Check that both belong to the same checkpoint.");
-      parameter.view(slice).copy_(found->second);
-      unused.erase(slice.name);
+      TORCH_CHECK(tensor.is_floating_point(), origin, ": tensor \"", name, "\" is ", tensor.scalar_type(),
+                  ". Quantized weights are not supported: give a float32, bfloat16 or float16 checkpoint.");
+      file->copy_out(name, parameter.view(slice), copied);
+      stored.erase(found);
     }
   // A tied head may be stored although the embedding stands for it.
-  unused.erase("lm_head.weight");
-  TORCH_CHECK(unused.empty(), origin, ": holds ", unused.size(),
-              " tensors that the model has no place for, the first is \"", *unused.begin(),
+  stored.erase("lm_head.weight");
+  TORCH_CHECK(stored.empty(), origin, ": holds ", stored.size(),
+              " tensors that the model has no place for, the first is \"", stored.begin()->second.name,
               "\". Check that config.json belongs to the weights.");
 }
 
-std::unique_ptr<Model> load(const std::filesystem::path& folder) {
-  auto model = build(read_config(folder), allocate);
-  fill(*model, checkpoint::read_folder(folder), folder.string());
+std::unique_ptr<Model> load(const std::filesystem::path& folder, at::ScalarType dtype, const Progress& progress) {
+  auto model = build(read_config(folder), [dtype](at::IntArrayRef shape, size_t) { return at::empty(shape, dtype); });
+  fill(*model, checkpoint::open_folder(folder), folder.string(), progress);
   return model;
 }
 
@@ -92,20 +92,6 @@ std::vector<std::pair<std::string, at::Tensor>> named_tensors(const Model& model
   for (const auto& parameter : model.parameters().all())
     for (const auto& slice : parameter.slices) named.emplace_back(slice.name, parameter.view(slice).detach());
   return named;
-}
-
-void initialize(Model& model, uint64_t seed) {
-  const at::NoGradGuard no_grad;
-  for (const auto& parameter : model.parameters().all())
-    for (const auto& slice : parameter.slices) {
-      auto view = parameter.view(slice);
-      if (ends_with(slice.name, ".bias"))
-        view.zero_();
-      else if (slice.shape.size() == 1)
-        view.fill_(1);
-      else
-        fill_normal(view, model.spec().initializer_range, seed, slice.name);
-    }
 }
 
 }  // namespace sightloop::models

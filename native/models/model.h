@@ -13,6 +13,7 @@
 #include "core/attention_context.h"
 #include "core/parameter.h"
 #include "core/taps.h"
+#include "modules/modules.h"
 
 namespace sightloop::models {
 
@@ -56,8 +57,16 @@ class Model {
   //   embeddings [T, D]   positions [3, T] int64   returns hidden states after the final norm [T, D]
   virtual at::Tensor forward(const at::Tensor& embeddings, const at::Tensor& positions, core::AttentionContext& context,
                              core::Taps* taps) const = 0;
-  // [V, D]; logits are linear(hidden, head()).
-  virtual const at::Tensor& head() const = 0;
+  virtual const modules::Linear& head() const = 0;  // [V, D]
+  // Of weights, activations and the KV cache.
+  at::ScalarType dtype() const { return head().weight.scalar_type(); }
+  //   hidden [T, D]   returns [T, V] float32, without a graph
+  at::Tensor logits(const at::Tensor& hidden, bool sampling) const;
+  // Every linear of the language model, the head included.
+  virtual void visit_linears(const std::function<void(modules::Linear&)>& visit) = 0;
+
+  // Keep only the input of every block for the backward pass, and compute the rest again.
+  void set_activation_checkpointing(bool on) { activation_checkpointing_ = on; }
 
   const ModelSpec& spec() const { return spec_; }
   core::ParameterRegistry& parameters() { return registry_; }
@@ -66,26 +75,12 @@ class Model {
  protected:
   ModelSpec spec_;
   core::ParameterRegistry registry_;
+  bool activation_checkpointing_ = false;
 };
 
 // Builds the family that `config` (config.json) names; throws c10::Error naming what is unsupported.
 std::unique_ptr<Model> build(const nlohmann::json& config, core::ParameterRegistry::Source source);
 
 nlohmann::json read_config(const std::filesystem::path& folder);
-
-// Reads a Hugging Face folder. Every parameter must be there with its shape; tensors that no parameter uses are an error.
-std::unique_ptr<Model> load(const std::filesystem::path& folder);
-
-// A frozen copy: parameters that `model` trains are cloned, the others shared.
-std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config);
-
-// Fills the parameters from name -> tensor; `origin` names the source in errors.
-void fill(Model& model, const std::map<std::string, at::Tensor>& tensors, const std::string& origin);
-
-// Every slice of every parameter under its checkpoint name.
-std::vector<std::pair<std::string, at::Tensor>> named_tensors(const Model& model);
-
-// Random weights: matrices N(0, initializer_range), norms 1, biases 0; keyed by `seed` and the tensor's name.
-void initialize(Model& model, uint64_t seed);
 
 }  // namespace sightloop::models

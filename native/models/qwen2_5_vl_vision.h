@@ -1,43 +1,34 @@
 #pragma once
-#include <span>
-#include <vector>
-
-#include "models/config.h"
-#include "models/model.h"
-#include "modules/modules.h"
+#include "models/qwen_vision.h"
 
 // The vision tower of Qwen2.5-VL (arXiv:2502.13923 section 2.1): window and full attention, 2-axis rotary positions,
 // and the connector that merges patches into image tokens.
 namespace sightloop::models {
 
-struct VisionConfig {
-  int64_t depth, width, heads, intermediate, output_width;
-  int64_t channels, patch_size, temporal_patch_size, merge_size, window_size;
+struct Qwen25VlVisionConfig {
+  int64_t depth, width, heads, intermediate, output_width, window_size;
+  PatchConfig patches;
   std::vector<int64_t> full_attention_blocks;
-
-  int64_t patch_elements() const { return channels * temporal_patch_size * patch_size * patch_size; }
 };
-VisionConfig read_vision_config(const ConfigReader& config);
+Qwen25VlVisionConfig read_qwen25_vl_vision_config(const ConfigReader& config);
 
-// Order in which windows visit the merged tokens, and where windows and images begin and end, counted in patches.
+// Order in which windows visit the merged tokens, and where windows begin and end, counted in patches.
 struct WindowLayout {
   std::vector<int64_t> merged_order;       // [M]
   std::vector<int64_t> window_boundaries;  // in patches, ascending from 0
-  std::vector<int64_t> frame_boundaries;   // likewise: one segment per frame of an image
 };
-WindowLayout window_layout(std::span<const GridThw> grids, const VisionConfig& config);
+WindowLayout window_layout(std::span<const GridThw> grids, const Qwen25VlVisionConfig& config);
 
-// Row and column of each patch, in merge-block order.   returns [P, 2] int64
-at::Tensor patch_positions(std::span<const GridThw> grids, int64_t merge_size);
-
-class VisionTower {
+class Qwen25VlVisionTower {
  public:
-  VisionTower(core::ParameterRegistry& registry, const VisionConfig& config);
-  //   patches [P, patch_elements]   returns [M, output_width]
-  at::Tensor operator()(const at::Tensor& patches, std::span<const GridThw> grids, core::Taps* taps) const;
+  using Config = Qwen25VlVisionConfig;
+  Qwen25VlVisionTower(core::ParameterRegistry& registry, const Config& config);
+  //   patches [P, elements]   returns [M, output_width]
+  at::Tensor operator()(const at::Tensor& patches, std::span<const GridThw> grids, bool checkpointing,
+                        core::Taps* taps) const;
 
  private:
-  VisionConfig config_;
+  Config config_;
   modules::Linear patch_embedding_;
   std::vector<modules::Block> blocks_;
   modules::RmsNorm merger_norm_;

@@ -15,6 +15,7 @@ struct Family {
 
 // A new family is one file and one line here.
 constexpr Family kFamilies[] = {
+    {"qwen2_vl", build_qwen2_vl},
     {"qwen2_5_vl", build_qwen2_5_vl},
 };
 

@@ -5,12 +5,21 @@
 
 namespace sightloop::modules {
 
-at::Tensor GatedMlp::operator()(const at::Tensor& x) const { return down(kernels::swiglu(gate_up(x))); }
-
-at::Tensor Block::operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
-                             core::AttentionContext& context) const {
-  const auto attended = x + attention(attention_norm(x), angles, layer, context);
-  return attended + mlp(mlp_norm(attended));
+at::Tensor GatedMlp::operator()(const at::Tensor& x, bool sampling) const {
+  return down(kernels::swiglu(gate_up(x, sampling)), sampling);
 }
+
+at::Tensor Mlp::operator()(const at::Tensor& x, bool sampling) const {
+  return down(kernels::quick_gelu(up(x, sampling)), sampling);
+}
+
+template <typename Norm, typename FeedForward>
+at::Tensor PreNormBlock<Norm, FeedForward>::operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
+                                                       core::AttentionContext& context) const {
+  const auto attended = x + attention(attention_norm(x), angles, layer, context);
+  return attended + mlp(mlp_norm(attended), context.samples());
+}
+template struct PreNormBlock<RmsNorm, GatedMlp>;
+template struct PreNormBlock<LayerNorm, Mlp>;
 
 }  // namespace sightloop::modules

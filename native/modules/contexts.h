@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -21,17 +22,18 @@ class SegmentContext : public core::AttentionContext {
   bool causal_;
 };
 
-// Groups whose completions share one prompt. Outlives the backward pass of what was computed with it.
+// Groups whose completions share one prompt.
 class SharedPromptContext : public core::AttentionContext {
  public:
-  explicit SharedPromptContext(const core::Groups& groups) : plan_(kernels::plan_shared_prompt(groups)) {}
+  explicit SharedPromptContext(core::Groups groups)
+      : groups_(std::make_shared<const core::Groups>(std::move(groups))) {}
   at::Tensor attend(int64_t /*layer*/, const at::Tensor& query, const at::Tensor& key,
                     const at::Tensor& value) override {
-    return kernels::shared_prompt_attention(query, key, value, plan_);
+    return kernels::shared_prompt_attention(query, key, value, groups_);
   }
 
  private:
-  kernels::SharedPromptPlan plan_;
+  std::shared_ptr<const core::Groups> groups_;
 };
 
 }  // namespace sightloop::modules

@@ -5,7 +5,20 @@
 
 namespace sightloop::modules {
 
-at::Tensor Linear::operator()(const at::Tensor& x) const { return kernels::linear(x, weight, bias); }
+namespace {
+
+constexpr int64_t kMostPackedRows = 512;  // from there on the unpacked product is faster
+
+}  // namespace
+
+at::Tensor Linear::operator()(const at::Tensor& x, bool sampling) const {
+  const bool packs = sampling && packed.panels.defined() && x.size(0) <= kMostPackedRows;
+  return packs ? kernels::packed_linear(x, packed, bias) : kernels::linear(x, weight, bias);
+}
+
+void Linear::pack() {
+  if (weight.scalar_type() == at::kFloat) packed = kernels::pack_weight(weight.detach());
+}
 
 Linear create_linear(core::ParameterRegistry& registry, core::Part part, const std::vector<std::string>& names,
                      const std::vector<int64_t>& rows, int64_t inputs, bool with_bias) {

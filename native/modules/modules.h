@@ -1,12 +1,15 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/attention_context.h"
 #include "core/parameter.h"
+#include "kernels/kernels.h"
 
 // Building blocks of the model families. A module holds handles to tensors that the ParameterRegistry owns.
 // T tokens, D model width, N query heads, K key/value heads, H head width, F feed-forward width.
@@ -14,10 +17,13 @@ namespace sightloop::modules {
 
 // The only place where a weight multiplies activations.
 struct Linear {
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;    // [out] or undefined
+  at::Tensor weight;             // [out, in]
+  at::Tensor bias;               // [out] or undefined
+  kernels::PackedWeight packed;  // the weight once more, while there is one: used for few rows when sampling
 
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, bool sampling = false) const;
+  void pack();  // float32 only
+  void unpack() { packed = {}; }
 };
 
 // Several projections of the same input as one: names[i] has rows[i] outputs. The checkpoint holds `<name>.weight`
@@ -33,6 +39,15 @@ struct RmsNorm {
 };
 RmsNorm create_rms_norm(core::ParameterRegistry& registry, core::Part part, const std::string& name, int64_t width,
                         double epsilon);
+
+struct LayerNorm {
+  at::Tensor weight, bias;  // [D]
+  double epsilon;
+
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+LayerNorm create_layer_norm(core::ParameterRegistry& registry, core::Part part, const std::string& name, int64_t width,
+                            double epsilon);
 
 // Angles of rotary embeddings, per token.
 struct RotaryAngles {
@@ -61,18 +76,43 @@ struct GatedMlp {
   Linear gate_up;  // [2F, D]
   Linear down;     // [D, F]
 
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, bool sampling) const;
+};
+
+// Feed-forward with one activation, quick_gelu.
+struct Mlp {
+  Linear up;    // [F, D]
+  Linear down;  // [D, F]
+
+  at::Tensor operator()(const at::Tensor& x, bool sampling) const;
 };
 
 // Pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
-struct Block {
-  RmsNorm attention_norm;
+template <typename Norm, typename FeedForward>
+struct PreNormBlock {
+  Norm attention_norm;
   Attention attention;
-  RmsNorm mlp_norm;
-  GatedMlp mlp;
+  Norm mlp_norm;
+  FeedForward mlp;
 
   at::Tensor operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
                         core::AttentionContext& context) const;
 };
+using Block = PreNormBlock<RmsNorm, GatedMlp>;
+using LayerNormBlock = PreNormBlock<LayerNorm, Mlp>;
+
+using Computation = std::function<at::Tensor(const at::Tensor& x)>;
+// run(x); of its activations only x is kept, the others are computed again in backward (arXiv:1604.06174). `run` keeps what
+// it needs alive: it is called once more, in backward.
+at::Tensor checkpoint(const at::Tensor& x, Computation run);
+
+// One block, checkpointed or not. The block must outlive the backward pass.
+template <typename Norm, typename FeedForward>
+at::Tensor run_block(const PreNormBlock<Norm, FeedForward>& block, const at::Tensor& x, const RotaryAngles& angles,
+                     int64_t layer, const std::shared_ptr<core::AttentionContext>& context, bool checkpointing) {
+  if (!checkpointing) return block(x, angles, layer, *context);
+  return checkpoint(
+      x, [&block, angles, layer, context](const at::Tensor& input) { return block(input, angles, layer, *context); });
+}
 
 }  // namespace sightloop::modules

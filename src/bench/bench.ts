@@ -108,13 +108,14 @@ function rowsAtOnce(shapes: ModelShapes, groups: readonly Group[], options: Step
     prefill_tokens: Math.min(groups.length * group.prompt_tokens, prefill_limit),
     decode_slots: groups.length * group.num_completions,
     microbatch_tokens: Math.min(fed * together, Math.max(options.tokens_per_microbatch, group.prompt_tokens)),
-    head: Math.min(predicted, Math.max(16, Math.floor(logits_at_once / shapes.head.outputs))),
+    head: Math.min(predicted, Math.max(fewest_logits_rows, Math.floor(logits_at_once / shapes.head.outputs))),
   };
 }
 
 /** As native/pipeline/rollout/session.h and native/kernels/lm_head_logprobs.cpp have them. */
 const prefill_limit = 8192;
-const logits_at_once = 2 ** 23;
+const logits_at_once = 2 ** 24;
+const fewest_logits_rows = 128;
 
 function engineOptions(options: StepOptions, processor: Processor, threads: number): EngineOptions {
   const all = options.trainable === "all";
@@ -133,6 +134,13 @@ function engineOptions(options: StepOptions, processor: Processor, threads: numb
       ...{ schedule: "constant", warmup_steps: 0, total_steps: options.steps + 1, min_learning_rate_ratio: 0 },
     },
     ...{ completions_per_update: prompts * completions, tokens_per_microbatch, update_epochs: 1 },
-    ...{ seed, threads, image_cache_bytes: 2 ** 28 },
+    ...{
+      seed,
+      threads,
+      image_cache_bytes: 2 ** 28,
+      dtype: "float32",
+      activation_checkpointing: false,
+      pack_weights: true,
+    },
   };
 }

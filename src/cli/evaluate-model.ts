@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { problems } from "../config/problems.js";
 import { evaluationSettingSchema } from "../config/sections.js";
 import { datasetSchema, openDataset } from "../datasets/registry.js";
+import type { Dtype } from "../engine/engine.js";
 import { UserError } from "../errors.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import type { EvaluationResult } from "../evaluate/result.js";
@@ -10,6 +11,7 @@ import { openInference } from "../pipeline/inference.js";
 import { withPhase } from "../pipeline/loop.js";
 import { percent, table } from "./format.js";
 import { untilInterrupted } from "./interrupt.js";
+import { loadingBar } from "./loading-bar.js";
 import { numberCheck, whole } from "./numbers.js";
 import { jsonLine, presenter } from "./present.js";
 
@@ -22,6 +24,7 @@ export interface EvaluateArguments {
   readonly "max-prompt-tokens": number;
   readonly "max-concurrent-completions": number;
   readonly "system-prompt": string | undefined;
+  readonly dtype: Dtype;
   readonly seed: number;
   readonly threads: number;
   readonly json: boolean;
@@ -38,25 +41,28 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
   const dataset = await openDataset(dataset_config, { base_folder: process.cwd() });
-  const { seed, threads } = args;
-  await using model = await openInference({ model_path: args.model, seed, threads });
-  using present = presenter({ json: false });
-  const events = withPhase(
-    evaluate({
-      ...model,
-      ...{ samples: dataset, settings, seed, signal },
-      max_items: args["max-items"] ?? null,
-      system_prompt: args["system-prompt"] ?? null,
-      max_prompt_tokens: args["max-prompt-tokens"],
-      max_completion_tokens: args["max-completion-tokens"],
-      max_concurrent_completions: args["max-concurrent-completions"],
-      kv_block_size: 16,
-    }),
-    0,
-    "evaluate",
-    "completions",
-  );
+  const { seed, threads, dtype } = args;
   try {
+    using loading = loadingBar(`loading ${args.model}`);
+    const opening = { signal, on_progress: loading.show };
+    await using model = await openInference({ model_path: args.model, seed, threads, dtype }, opening);
+    loading.clear();
+    using present = presenter({ json: false });
+    const events = withPhase(
+      evaluate({
+        ...model,
+        ...{ samples: dataset, settings, seed, signal },
+        max_items: args["max-items"] ?? null,
+        system_prompt: args["system-prompt"] ?? null,
+        max_prompt_tokens: args["max-prompt-tokens"],
+        max_completion_tokens: args["max-completion-tokens"],
+        max_concurrent_completions: args["max-concurrent-completions"],
+        kv_block_size: 16,
+      }),
+      0,
+      "evaluate",
+      "completions",
+    );
     for (;;) {
       const next = await events.next();
       if (next.done !== true) {

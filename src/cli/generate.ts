@@ -1,7 +1,9 @@
+import type { Dtype } from "../engine/engine.js";
 import { UserError } from "../errors.js";
 import { buildPrompts } from "../pipeline/data/prompts.js";
 import { openInference } from "../pipeline/inference.js";
 import { untilInterrupted } from "./interrupt.js";
+import { loadingBar } from "./loading-bar.js";
 import { numberCheck, whole } from "./numbers.js";
 
 export interface GenerateArguments {
@@ -14,6 +16,7 @@ export interface GenerateArguments {
   readonly "top-p": number;
   readonly "top-k": number;
   readonly "max-completion-tokens": number;
+  readonly dtype: Dtype;
   readonly seed: number;
   readonly threads: number;
   readonly json: boolean;
@@ -28,8 +31,14 @@ export async function generate(args: GenerateArguments): Promise<void> {
   check("max-completion-tokens", ...whole(1));
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
-  await using model = await openInference({ model_path: args.model, seed: args.seed, threads: args.threads });
   try {
+    const { model: model_path, seed, threads, dtype } = args;
+    using loading = loadingBar(`loading ${model_path}`);
+    await using model = await openInference(
+      { model_path, seed, threads, dtype },
+      { signal, on_progress: loading.show },
+    );
+    loading.clear();
     const { engine, processor } = model;
     const images = args.image.map((path) => ({ path }));
     const sample = { id: "the question", question: args.question, answer: "", images };

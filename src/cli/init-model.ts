@@ -1,6 +1,7 @@
-import { cp, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Dtype, OpenOptions } from "../engine/engine.js";
 import { initModel } from "../engine/init.js";
 import { UserError } from "../errors.js";
 import { namesIn, writing } from "../reports/files.js";
@@ -8,6 +9,10 @@ import { namesIn, writing } from "../reports/files.js";
 /** The package's own folder: presets and data are found from here, whatever the working directory. */
 export const package_folder = fileURLToPath(new URL("../../", import.meta.url));
 const presets_folder = join(package_folder, "configs", "models");
+const processors_folder = join(package_folder, "configs", "processors");
+
+/** In a preset's folder: `{ "processor": name }`, the folder whose files it shares with other presets. */
+const preset_file = "preset.json";
 
 export async function presetFolder(args: {
   preset?: string | undefined;
@@ -42,8 +47,18 @@ const isFile = (path: string): Promise<boolean> =>
     () => false,
   );
 
+export interface InitFolderOptions extends OpenOptions {
+  /** undefined: what config.json says, or float32. */
+  readonly dtype?: Dtype | undefined;
+}
+
 /** Copies all but weights, then writes random ones; the folder appears when it is complete, or not at all. */
-export async function initFolder(source: string, output: string, seed: number): Promise<{ num_parameters: number }> {
+export async function initFolder(
+  source: string,
+  output: string,
+  seed: number,
+  { dtype, ...opening }: InitFolderOptions = {},
+): Promise<{ num_parameters: number; dtype: Dtype }> {
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw new UserError("CONFIG_INVALID", `--seed must be a whole number from 0 on, got ${seed}`, "Try --seed 0.");
   const target = resolve(output);
@@ -53,16 +68,37 @@ export async function initFolder(source: string, output: string, seed: number): 
       throw new UserError("RUN_FOLDER_IN_USE", `${output} exists and is not empty`, "Choose another --output.");
     try {
       await mkdir(temporary, { recursive: true });
-      for (const name of await readdir(source))
-        if (/\.(json|jinja|txt)$/.test(name) && !name.includes(".safetensors"))
-          await cp(join(source, name), join(temporary, name), { recursive: true });
-      const made = await initModel(temporary, seed);
+      for (const [name, path] of await modelFiles(source)) await cp(path, join(temporary, name), { recursive: true });
+      const chosen = dtype ?? (await configDtype(temporary));
+      const made = await initModel(temporary, { seed, dtype: chosen }, opening);
       await rm(target, { recursive: true, force: true });
       await rename(temporary, target);
-      return made;
+      return { ...made, dtype: chosen };
     } catch (error) {
       await rm(temporary, { recursive: true, force: true });
       throw error;
     }
   });
+}
+
+/** Paths of a model's files by name, all but weights: a folder's own, over those it shares. */
+export async function modelFiles(source: string): Promise<ReadonlyMap<string, string>> {
+  const files = new Map<string, string>();
+  for (const folder of [await sharedFolder(source), source])
+    for (const name of folder === undefined ? [] : await readdir(folder))
+      if (/\.(json|jinja|txt)$/.test(name) && !name.includes(".safetensors") && name !== preset_file)
+        files.set(name, join(folder!, name));
+  return files;
+}
+
+/** Only presets of this package say where their other files are; a user's folder holds its own. */
+async function sharedFolder(source: string): Promise<string | undefined> {
+  if (dirname(source) !== presets_folder || !(await isFile(join(source, preset_file)))) return undefined;
+  const { processor } = JSON.parse(await readFile(join(source, preset_file), "utf8")) as { processor: string };
+  return join(processors_folder, processor);
+}
+
+async function configDtype(folder: string): Promise<Dtype> {
+  const config = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as Record<string, unknown>;
+  return (config["dtype"] ?? config["torch_dtype"]) === "bfloat16" ? "bfloat16" : "float32";
 }

@@ -11,14 +11,19 @@ export interface ProgressBar {
   clear(): void;
 }
 
-const options: Options = {
-  format: "{title} {bar} {value}/{total} {unit}  {rate}  ETA {left}  {detail}",
+/** Of every bar. */
+export const barOptions: Options = {
   stream: process.stderr,
   clearOnComplete: true,
   hideCursor: true,
   barsize: 24,
   fps: 8,
   linewrap: false,
+};
+
+const options: Options = {
+  ...barOptions,
+  format: "{title} {bar} {value}/{total} {unit}  {rate}  ETA {left}  {detail}",
 };
 
 interface Track {

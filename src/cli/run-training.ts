@@ -12,6 +12,7 @@ import { planMemory } from "../pipeline/plan-memory.js";
 import { runSft, runTrain } from "../pipeline/run.js";
 import { dryRunText } from "./dry-run.js";
 import { untilInterrupted } from "./interrupt.js";
+import { type LoadingBar, loadingBar } from "./loading-bar.js";
 import { presenter } from "./present.js";
 import type { RunArguments } from "./run-options.js";
 
@@ -20,7 +21,7 @@ export async function trainCommandLine(args: RunArguments): Promise<void> {
   const loaded = await load(trainConfigSchema, args);
   const { config } = loaded;
   if (args["dry-run"]) await dryRun(args, loaded);
-  else await run(args, (signal) => runTrain(config, runOptions("train", args, config), signal));
+  else await run(args, config, (signal, loading) => runTrain(config, runOptions("train", args, config, loading), signal));
 }
 
 /** `sightloop sft` */
@@ -28,7 +29,7 @@ export async function sftCommandLine(args: RunArguments): Promise<void> {
   const loaded = await load(sftConfigSchema, args);
   const { config } = loaded;
   if (args["dry-run"]) await dryRun(args, loaded);
-  else await run(args, (signal) => runSft(config, runOptions("sft", args, config), signal));
+  else await run(args, config, (signal, loading) => runSft(config, runOptions("sft", args, config, loading), signal));
 }
 
 async function load<S extends z.ZodType<TrainConfig | SftConfig>>(
@@ -68,16 +69,30 @@ export function timestamp(now = new Date()): string {
   return `${day}-${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
 }
 
-const runOptions = (verb: string, args: RunArguments, config: TrainConfig | SftConfig): RunOptions => ({
+const runOptions = (
+  verb: string,
+  args: RunArguments,
+  config: TrainConfig | SftConfig,
+  loading: LoadingBar,
+): RunOptions => ({
   resume: args.resume,
   command: `sightloop ${verb} --run-folder ${config.run_folder} --resume`,
   base_folder: process.cwd(),
+  on_loading: loading.show,
 });
 
-async function run(args: RunArguments, start: (signal: AbortSignal) => AsyncGenerator<TrainEvent>): Promise<void> {
+async function run(
+  args: RunArguments,
+  { model }: TrainConfig | SftConfig,
+  start: (signal: AbortSignal, loading: LoadingBar) => AsyncGenerator<TrainEvent>,
+): Promise<void> {
   using interrupt = untilInterrupted();
+  using loading = loadingBar(`loading ${model.path}`);
   using present = presenter(args);
-  for await (const event of start(interrupt.signal)) present(event);
+  for await (const event of start(interrupt.signal, loading)) {
+    loading.clear();
+    present(event);
+  }
 }
 
 async function dryRun(args: RunArguments, { config, origins }: LoadedConfig<TrainConfig | SftConfig>): Promise<void> {

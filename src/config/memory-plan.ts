@@ -1,5 +1,7 @@
-import { backwardBytes, forwardBytes, keptBytes, type Pass } from "./activation-memory.js";
+import { forwardBytes, updateBytes, value_bytes } from "./activation-memory.js";
+import { concurrent, microbatches, prefillPass, prefill_tokens, trainsVision } from "./memory-passes.js";
 import { type ModelSizes, readModelSizes } from "./model-sizes.js";
+import type { Dtype } from "./sections.js";
 
 /** Peak resident memory of a training process, predicted from the model's files and the config: nothing is loaded. */
 export interface MemoryPlan {
@@ -11,19 +13,22 @@ export interface MemoryPlan {
   readonly peak_phase: PlanPhase;
 }
 
-export type PlanPhase = "rollout" | "score" | "update";
+export const plan_phases = ["rollout", "score", "update", "optimizer_step"] as const;
+export type PlanPhase = (typeof plan_phases)[number];
 
 export interface MemoryPart {
   readonly name: string;
   readonly bytes: number;
   readonly how: string;
-  /** When it is held; null: all the time. */
-  readonly phase: PlanPhase | null;
+  readonly held_in: readonly PlanPhase[];
 }
 
 export interface MemoryQuestion {
+  /** Resident before a model is loaded. */
+  readonly process_bytes: number;
   readonly model: {
     readonly path: string;
+    readonly dtype: Dtype;
     readonly train_vision_tower: boolean;
     readonly train_connector: boolean;
     readonly train_language_model: boolean;
@@ -38,10 +43,13 @@ export interface MemoryQuestion {
   readonly completions_per_update: number;
   /** False for supervised fine-tuning without evaluations: nothing is sampled. */
   readonly samples: boolean;
+  /** Whether completions are scored: by the reference, or by the policy to verify the rollout. */
+  readonly scores: boolean;
   readonly max_concurrent_completions: number;
   readonly kv_block_size: number;
   readonly tokens_per_microbatch: number;
   readonly activation_checkpointing: boolean;
+  readonly pack_weights: boolean;
   readonly image_cache_bytes: number;
 }
 
@@ -59,14 +67,12 @@ export interface PromptSizes {
 
 const float32_bytes = 4;
 
-/** Measured once on Linux x86-64 (Node 20, libtorch 2.13): what no part above accounts for. */
+/** Estimates of what no other part accounts for, on Linux x86-64. */
 const engine = {
-  /** Node, libtorch, image decoder, thread stacks and product workspaces, before any model. */
-  process_bytes: 260 * 2 ** 20,
+  /** Thread stacks, compiled products and their workspaces, JavaScript's heap as the run goes on. */
+  workspace_bytes: 60 * 2 ** 20,
   /** Freed blocks that the allocator keeps and cannot reuse, as a share of what comes and goes. */
   fragmentation: 0.08,
-  /** Prompt tokens computed at once when sampling (native/pipeline/rollout/session.h). */
-  prefill_tokens: 8192,
 };
 
 export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> {
@@ -75,126 +81,140 @@ export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> 
 
 /** The plan for a model whose files have been read. */
 export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan {
-  const { model, prompts } = question;
   const { vision_tower, connector, language_model } = sizes.parameters;
+  const { model } = question;
   const total = vision_tower + connector + language_model;
   const trainable =
     (model.train_vision_tower ? vision_tower : 0) +
     (model.train_connector ? connector : 0) +
     (model.train_language_model ? language_model : 0);
-  const reference = !question.with_reference ? 0 : question.reference_path === null ? trainable : total;
-  const pass = largestPass(question);
-  const kv = kvCache(sizes, question);
-  const slack = (bytes: number): number => Math.round(bytes * (1 + engine.fragmentation));
-  const backward = keptBytes(sizes, pass, question.activation_checkpointing) + backwardBytes(sizes, pass);
-  const parts: MemoryPart[] = [
-    { name: "process", bytes: engine.process_bytes, how: "Node, libtorch and workspaces, measured once", phase: null },
-    { name: "weights", bytes: total * float32_bytes, how: `${total} parameters x 4 B`, phase: null },
-    {
-      ...{ name: "moments", bytes: 2 * trainable * float32_bytes, phase: null },
-      how: `${trainable} trainable parameters x 2 x 4 B`,
-    },
-    {
-      ...{ name: "reference", bytes: reference * float32_bytes, phase: null },
-      how: question.with_reference
-        ? `${reference} parameters x 4 B${reference < total ? "; the others are shared with the policy" : ""}`
-        : "no KL coefficient above 0",
-    },
+  const parts = [
+    ...processParts(question),
+    ...weightParts(question, total, trainable),
     imageCache(sizes, question),
-    ...(question.samples
-      ? [
-          { name: "kv cache", bytes: kv.bytes, how: kv.how, phase: "rollout" as const },
-          {
-            ...{ name: "prefill", phase: "rollout" as const },
-            bytes: slack(forwardBytes(sizes, prefillPass(question))),
-            how: `one block's values of at most ${engine.prefill_tokens} prompt tokens`,
-          },
-        ]
-      : []),
-    ...(question.with_reference
-      ? [
-          {
-            ...{ name: "scoring", phase: "score" as const, bytes: slack(forwardBytes(sizes, pass)) },
-            how: `one block's values of ${pass.tokens} tokens, and logits in chunks`,
-          },
-        ]
-      : []),
-    {
-      ...{ name: "gradients", bytes: trainable * float32_bytes, phase: "update" },
-      how: `${trainable} trainable parameters x 4 B`,
-    },
-    {
-      ...{ name: "activations", bytes: slack(backward), phase: "update" },
-      how: `${pass.tokens} tokens at once${question.activation_checkpointing ? ", each block's input and one block's values" : ", every block's values"}, and logits in chunks; prompts of ${prompts.tokens} tokens (${prompts.how})`,
-    },
+    ...(question.samples ? rolloutParts(sizes, question) : []),
+    ...passParts(sizes, question),
   ];
   const held = (phase: PlanPhase): number =>
-    parts.filter((part) => part.phase === null || part.phase === phase).reduce((sum, part) => sum + part.bytes, 0);
-  const peak_phase = (["rollout", "score", "update"] as const).reduce((a, b) => (held(b) > held(a) ? b : a));
+    parts.filter(({ held_in }) => held_in.includes(phase)).reduce((sum, part) => sum + part.bytes, 0);
+  const peak_phase = plan_phases.reduce((a, b) => (held(b) > held(a) ? b : a));
   return {
     ...{ num_parameters: total, num_trainable_parameters: trainable, parts },
     ...{ peak_bytes: held(peak_phase), peak_phase },
   };
 }
 
-/** As native/batches/group_rows.cpp packs it: whole groups up to the budget, a larger group cut, at least one row. */
-function largestPass(question: MemoryQuestion): Pass {
-  const { tokens: prompt, patches } = question.prompts;
-  const fed = question.max_completion_tokens - 1;
-  const budget = question.tokens_per_microbatch;
-  const group_rows = Math.min(question.completions_per_prompt, question.completions_per_update);
-  const groups = Math.ceil(question.completions_per_update / group_rows);
-  const group = prompt + group_rows * fed;
-  const cut = group > budget;
-  const rows = cut ? Math.max(1, Math.floor((budget - prompt) / Math.max(1, fed))) : group_rows;
-  const together = cut ? 1 : Math.min(groups, Math.floor(budget / group));
-  return {
-    tokens: together * (prompt + rows * fed),
-    predicted: together * rows * question.max_completion_tokens,
-    patches: trainsVision(question) ? together * patches : 0,
-  };
+const always = plan_phases;
+
+const processParts = ({ process_bytes }: MemoryQuestion): readonly MemoryPart[] => [
+  {
+    ...{ name: "process", bytes: process_bytes, held_in: always },
+    how: "Node, libtorch, tokenizer and dataset, resident before the model is loaded",
+  },
+  {
+    ...{ name: "workspace", bytes: engine.workspace_bytes, held_in: always },
+    how: "estimate: threads, compiled products, JavaScript's heap",
+  },
+];
+
+function weightParts(question: MemoryQuestion, total: number, trainable: number): readonly MemoryPart[] {
+  const { model, with_reference, reference_path } = question;
+  const bytes = value_bytes[model.dtype];
+  const narrow = model.dtype !== "float32";
+  const reference = !with_reference ? 0 : reference_path === null ? trainable : total;
+  return [
+    { name: "weights", bytes: total * bytes, how: `${total} parameters x ${bytes} B`, held_in: always },
+    {
+      ...{ name: "moments", bytes: 2 * trainable * float32_bytes, held_in: always },
+      how: `${trainable} trainable parameters x 2 x 4 B, from the first update on`,
+    },
+    {
+      ...{ name: "masters", bytes: narrow ? trainable * float32_bytes : 0, held_in: always },
+      how: narrow
+        ? `${trainable} trainable parameters x 4 B, from the first update on`
+        : "the float32 weights themselves",
+    },
+    {
+      ...{ name: "reference", bytes: reference * bytes, held_in: always },
+      how: with_reference
+        ? `${reference} parameters x ${bytes} B${reference < total ? "; the others are shared with the policy" : ""}`
+        : "no KL coefficient above 0",
+    },
+    {
+      ...{ name: "gradients", bytes: trainable * (float32_bytes + (narrow ? bytes : 0)) },
+      how: `${trainable} trainable parameters x ${narrow ? `(4 B summed + ${bytes} B of one microbatch)` : "4 B"}`,
+      // One microbatch's gradients take the place of its activations.
+      held_in: microbatches(question).count > 1 ? ["update", "optimizer_step"] : ["optimizer_step"],
+    },
+  ];
 }
 
-const trainsVision = ({ model }: MemoryQuestion): boolean => model.train_vision_tower || model.train_connector;
-
-function prefillPass(question: MemoryQuestion): Pass {
-  const { tokens, patches, images_per_prompt } = question.prompts;
-  const running = Math.ceil(question.max_concurrent_completions / question.completions_per_prompt);
-  const started = Math.min(question.prompts_per_step, running);
-  const prompts = Math.max(1, Math.min(started, Math.floor(engine.prefill_tokens / tokens)));
-  const at_once = trainsVision(question) ? prompts * patches : patches / Math.max(1, images_per_prompt);
-  return { tokens: prompts * tokens, predicted: question.max_concurrent_completions, patches: at_once };
+function rolloutParts(sizes: ModelSizes, question: MemoryQuestion): readonly MemoryPart[] {
+  const { blocks, width, kv_width, intermediate, vocabulary } = sizes.language;
+  const { dtype } = question.model;
+  const { completions, prompts } = concurrent(question);
+  const packed = blocks * width * (2 * width + 2 * kv_width + 3 * intermediate) + vocabulary * width;
+  const packs = question.pack_weights && dtype === "float32";
+  const decoding = (completions + prompts) * vocabulary * float32_bytes;
+  return [
+    {
+      ...{ name: "packed weights", bytes: packs ? packed * float32_bytes : 0, held_in: ["rollout", "score"] },
+      how: packs ? `${packed} values of the language model x 4 B, laid out for decoding` : "none: pack_weights, dtype",
+    },
+    kvCache(sizes, question),
+    {
+      ...{ name: "sampling", held_in: ["rollout"] },
+      bytes: slack(forwardBytes(sizes, prefillPass(question), dtype) + decoding),
+      how: `one block's values of at most ${prefill_tokens} prompt tokens; logits of ${completions} completions and ${prompts} prompts`,
+    },
+  ];
 }
 
 /** Blocks that hold a position: of each prompt once, and of every completion. What is only reserved is not resident. */
-function kvCache(sizes: ModelSizes, question: MemoryQuestion): { bytes: number; how: string } {
+function kvCache(sizes: ModelSizes, question: MemoryQuestion): MemoryPart {
   const { kv_width, blocks: layers } = sizes.language;
-  const { kv_block_size: size, completions_per_prompt, max_completion_tokens } = question;
-  const completions = Math.min(question.max_concurrent_completions, question.prompts_per_step * completions_per_prompt);
-  const prompts = Math.ceil(completions / completions_per_prompt);
+  const { kv_block_size: size, max_completion_tokens } = question;
+  const { completions, prompts } = concurrent(question);
   const blocks =
     prompts * Math.ceil(question.prompts.tokens / size) + completions * Math.ceil((max_completion_tokens - 1) / size);
-  const block_bytes = 2 * layers * kv_width * size * float32_bytes;
+  const block_bytes = 2 * layers * kv_width * size * value_bytes[question.model.dtype];
   return {
-    bytes: blocks * block_bytes,
+    ...{ name: "kv cache", bytes: blocks * block_bytes, held_in: ["rollout"] },
     how: `${prompts} prompts x ${question.prompts.tokens} and ${completions} completions x ${max_completion_tokens} tokens take ${blocks} blocks of ${block_bytes} B`,
   };
 }
+
+function passParts(sizes: ModelSizes, question: MemoryQuestion): readonly MemoryPart[] {
+  const { prompts, activation_checkpointing, model } = question;
+  const { largest } = microbatches(question);
+  const scoring: MemoryPart = {
+    ...{ name: "scoring", held_in: ["score"], bytes: slack(forwardBytes(sizes, largest, model.dtype)) },
+    how: `one block's values of ${largest.tokens} tokens, and logits in chunks`,
+  };
+  return [
+    ...(question.scores ? [scoring] : []),
+    {
+      ...{ name: "activations", held_in: ["update"] },
+      bytes: slack(updateBytes(sizes, largest, { ...model, activation_checkpointing })),
+      how: `${largest.tokens} tokens at once${activation_checkpointing ? ", each block's input and one block's values" : ", every block's values"}, and logits in chunks; prompts of ${prompts.tokens} tokens (${prompts.how})`,
+    },
+  ];
+}
+
+const slack = (bytes: number): number => Math.round(bytes * (1 + engine.fragmentation));
 
 /** Pixels of every image, and features of a frozen tower. A step's own images stay, whatever the budget. */
 function imageCache(sizes: ModelSizes, question: MemoryQuestion): MemoryPart {
   const { patches, images_per_prompt, num_images } = question.prompts;
   const { vision, language } = sizes;
-  const per_patch =
-    vision === undefined
-      ? 0
-      : vision.pixel_bytes + (trainsVision(question) ? 0 : (language.width * float32_bytes) / vision.merged_patches);
+  const features = trainsVision(question) ? 0 : language.width * value_bytes[question.model.dtype];
+  const per_patch = vision === undefined ? 0 : vision.pixel_bytes + features / vision.merged_patches;
   const bytes_of = (images: number): number =>
     images_per_prompt === 0 ? 0 : Math.round(((images * patches) / images_per_prompt) * per_patch);
   const step = bytes_of(question.prompts_per_step * images_per_prompt);
   return {
-    ...{ name: "image cache", phase: null },
+    ...{ name: "image cache", held_in: always },
     bytes: Math.max(step, Math.min(question.image_cache_bytes, bytes_of(num_images))),
-    how: `pixels${trainsVision(question) ? "" : " and features"} of ${num_images} images, at most image_cache_bytes or one step's`,
+    how: `pixels${features === 0 ? "" : " and features"} of ${num_images} images, at most image_cache_bytes or one step's`,
   };
 }

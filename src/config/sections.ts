@@ -6,9 +6,17 @@ export const count = z.int().positive();
 export const size = z.int().nonnegative();
 const path = z.string().min(1);
 
+export const dtypeSchema = z.enum(["float32", "bfloat16"]);
+export type Dtype = z.infer<typeof dtypeSchema>;
+
 export const modelSchema = z.strictObject({
   /** Folder in the Hugging Face layout: config.json, *.safetensors, tokenizer and preprocessor files. */
   path,
+  /**
+   * Of weights, activations and KV cache: bfloat16 halves their memory, float32 is usually faster on a CPU. Trained
+   * parameters have float32 masters either way, so training takes the less memory the more of the model is frozen.
+   */
+  dtype: dtypeSchema.default("float32"),
   train_vision_tower: z.boolean().default(false),
   train_connector: z.boolean().default(false),
   train_language_model: z.boolean().default(true),
@@ -104,6 +112,10 @@ export const common = {
   run_folder: path.nullable().default(null),
   /** CPU threads; 0 takes all cores. */
   threads: size.default(0),
+  /** Keep a second copy of the language model's weights while sampling, in a layout that decodes faster. */
+  pack_weights: z.boolean().default(true),
+  /** Keep only every block's input for the backward pass: less memory, a third more work. Does not change the result. */
+  activation_checkpointing: z.boolean().default(false),
   /** Bytes of resized images and vision features kept between steps. */
   image_cache_bytes: size.default(2 ** 30),
   /** Start even if the predicted peak of memory exceeds what is available; see `--dry-run` for the prediction. */

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../errors.js";
-import type { FinishReason, MemoryUse, ModelInfo, RolloutTimings, UpdateStats } from "./engine.js";
+import type { ByteProgress, Dtype, FinishReason, MemoryUse, ModelInfo, RolloutTimings, UpdateStats } from "./engine.js";
 
 declare const kind: unique symbol;
 /** A handle that only the addon can read. */
@@ -53,7 +53,11 @@ type Stop = StopSource | null;
 
 /** The whole native surface. Promises settle on the JavaScript thread, work runs on the engine's own. */
 export interface Addon {
-  openEngine(options: string): Promise<{ engine: EngineHandle; model: ModelInfo }>;
+  openEngine(
+    options: string,
+    stop: Stop,
+    progress: ByteProgress | undefined,
+  ): Promise<{ engine: EngineHandle; model: ModelInfo }>;
   closeEngine(engine: EngineHandle): Promise<void>;
   addImages(
     engine: EngineHandle,
@@ -94,7 +98,13 @@ export interface Addon {
     trajectories: TrajectoryColumns,
     temperature: number,
   ): Promise<Record<string, { shape: number[]; data: Float32Array }>>;
-  initModel(folder: string, seed: number): Promise<number>;
+  initModel(
+    folder: string,
+    seed: number,
+    dtype: Dtype,
+    stop: Stop,
+    progress: ByteProgress | undefined,
+  ): Promise<number>;
   /** Operations (or bytes) a second that this machine reaches; on a thread of their own. Medians over `seconds`. */
   measureGemm(
     product: "forward" | "input_gradient" | "weight_gradient",

@@ -109,6 +109,12 @@ export interface SupervisedOptions {
 
 export type AlgorithmOptions = ReinforcePlusPlusOptions | GrpoOptions | SupervisedOptions;
 
+/**
+ * What weights, activations and the KV cache are held in. Log-softmax, losses and the optimizer are float32 either way;
+ * trained parameters of a bfloat16 model have a float32 master from the first update on.
+ */
+export type Dtype = "float32" | "bfloat16";
+
 export interface EngineOptions {
   /** Folder in the Hugging Face layout: config.json and *.safetensors. */
   readonly model_path: string;
@@ -116,6 +122,7 @@ export interface EngineOptions {
   readonly reference_path: string | null;
   /** Keep a reference at all: needed by `score(..., "reference")`. */
   readonly with_reference: boolean;
+  readonly dtype: Dtype;
   readonly image_processor: ImageProcessorSettings;
   readonly trainable: TrainableParts;
   readonly algorithm: AlgorithmOptions;
@@ -128,6 +135,10 @@ export interface EngineOptions {
   readonly seed: number;
   /** CPU threads of this process; 0 takes all cores. */
   readonly threads: number;
+  /** Keep only every block's input for the backward pass and compute the rest again: less memory, a third more work. */
+  readonly activation_checkpointing: boolean;
+  /** While sampling, keep the language model's weights once more in the layout that decoding is fastest with. */
+  readonly pack_weights: boolean;
   /** Bytes of resized images and frozen vision features kept for reuse. */
   readonly image_cache_bytes: number;
 }
@@ -135,6 +146,7 @@ export interface EngineOptions {
 /** What the caller needs to know about the loaded model. */
 export interface ModelInfo {
   readonly model_type: string;
+  readonly dtype: Dtype;
   readonly num_parameters: number;
   readonly num_trainable_parameters: number;
   readonly vocab_size: number;
@@ -180,6 +192,12 @@ export interface Completion {
 export interface Cancellable {
   readonly signal?: AbortSignal | undefined;
 }
+
+export interface OpenOptions extends Cancellable {
+  /** Bytes of weights read so far, of all; starts again for a reference of its own. */
+  readonly on_progress?: ByteProgress | undefined;
+}
+export type ByteProgress = (done: number, total: number) => void;
 
 /**
  * Samples completions while the caller grades those already finished. Iterate to receive completions as
@@ -254,6 +272,7 @@ export interface UpdateStats {
 export interface MemoryUse {
   readonly weights_bytes: number;
   readonly reference_bytes: number;
+  /** Moments, and the float32 masters of a bfloat16 model. */
   readonly optimizer_bytes: number;
   readonly gradient_bytes: number;
   readonly kv_cache_bytes: number;
@@ -305,9 +324,9 @@ export interface Engine extends AsyncDisposable {
     options?: Cancellable & { readonly temperature?: number },
   ): Promise<UpdateStats>;
 
-  /** Writes model.safetensors and config.json into an existing folder; tokenizer files are the caller's. */
+  /** Writes model.safetensors (in the engine's dtype) and config.json into an existing folder; tokenizer files are the caller's. */
   saveModel(folder: string): Promise<void>;
-  /** Writes weights, moments, schedule position and counters into an existing folder. */
+  /** Writes weights, their masters, moments, schedule position and counters into an existing folder. */
   saveState(folder: string): Promise<void>;
   /** Restores what `saveState` wrote, bit for bit. */
   loadState(folder: string): Promise<void>;

@@ -13,28 +13,28 @@ import type {
   ImageGrid,
   MemoryUse,
   ModelInfo,
+  OpenOptions,
   PolicyScores,
   Rewards,
   RolloutSession,
   SamplingOptions,
   UpdateStats,
 } from "./engine.js";
-import { asUserError, isStopped, type Meaning, meanings } from "./native-error.js";
+import { callNative } from "./native-call.js";
+import { type Meaning, meanings } from "./native-error.js";
 import { NativeRolloutSession } from "./rollout-session.js";
 
 /**
  * Loads a model folder into a new engine with its own thread.
- * @throws UserError CHECKPOINT_INVALID, MODEL_UNSUPPORTED or ADDON_NOT_BUILT
+ * @throws UserError CHECKPOINT_INVALID, MODEL_UNSUPPORTED or ADDON_NOT_BUILT; the signal's reason once it is aborted
  */
-export async function openEngine(options: EngineOptions): Promise<Engine> {
+export async function openEngine(options: EngineOptions, { signal, on_progress }: OpenOptions = {}): Promise<Engine> {
   const addon = loadAddon();
   const threads = options.threads > 0 ? options.threads : defaultThreads();
-  try {
-    const { engine, model } = await addon.openEngine(JSON.stringify({ ...options, threads }));
-    return new NativeEngine(addon, engine, model, options);
-  } catch (error) {
-    throw asUserError(error, meanings.model);
-  }
+  const settings = JSON.stringify({ ...options, threads });
+  const open = (stop: StopSource | null) => addon.openEngine(settings, stop, on_progress);
+  const { engine, model } = await callNative(addon, open, meanings.model, { signal });
+  return new NativeEngine(addon, engine, model, options);
 }
 
 class NativeEngine implements Engine {
@@ -203,23 +203,7 @@ class NativeEngine implements Engine {
     return this.close();
   }
 
-  /** One native call: aborting `signal` stops it and rejects with the signal's reason. */
-  async #call<T>(
-    run: (stop: StopSource | null) => Promise<T>,
-    meaning: Meaning,
-    { signal }: Cancellable = {},
-  ): Promise<T> {
-    signal?.throwIfAborted();
-    const stop = signal === undefined ? null : this.#addon.createStopSource();
-    const onAbort = () => stop !== null && this.#addon.requestStop(stop);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    try {
-      return await run(stop);
-    } catch (error) {
-      if (isStopped(error)) signal?.throwIfAborted();
-      throw asUserError(error, meaning);
-    } finally {
-      signal?.removeEventListener("abort", onAbort);
-    }
+  #call<T>(run: (stop: StopSource | null) => Promise<T>, meaning: Meaning, cancellable: Cancellable = {}): Promise<T> {
+    return callNative(this.#addon, run, meaning, cancellable);
   }
 }

@@ -1,4 +1,4 @@
-import type { Engine, EngineOptions } from "../engine/engine.js";
+import type { Dtype, Engine, EngineOptions, OpenOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
 import { checkModelFolder } from "./model-folder.js";
@@ -7,6 +7,7 @@ export interface InferenceOptions {
   readonly model_path: string;
   readonly seed: number;
   readonly threads: number;
+  readonly dtype: Dtype;
 }
 
 export interface Inference extends AsyncDisposable {
@@ -15,13 +16,17 @@ export interface Inference extends AsyncDisposable {
 }
 
 /** A model to sample from: nothing is trainable, so no gradients or moments are held. */
-export async function openInference({ model_path, seed, threads }: InferenceOptions): Promise<Inference> {
+export async function openInference(
+  { model_path, seed, threads, dtype }: InferenceOptions,
+  opening: OpenOptions = {},
+): Promise<Inference> {
   await checkModelFolder(model_path);
   const processor = await loadProcessor(model_path);
   const options: EngineOptions = {
     model_path,
     reference_path: null,
     with_reference: false,
+    dtype,
     image_processor: processor.image_processor,
     trainable: { train_vision_tower: false, train_connector: false, train_language_model: false },
     algorithm: { name: "supervised", loss_aggregation: "token_mean", max_completion_tokens: 1 },
@@ -30,8 +35,8 @@ export async function openInference({ model_path, seed, threads }: InferenceOpti
       ...{ schedule: "constant", warmup_steps: 0, total_steps: 1, min_learning_rate_ratio: 0 },
     },
     ...{ completions_per_update: 1, tokens_per_microbatch: 1, update_epochs: 1 },
-    ...{ seed, threads, image_cache_bytes: 2 ** 30 },
+    ...{ seed, threads, activation_checkpointing: false, pack_weights: true, image_cache_bytes: 2 ** 30 },
   };
-  const engine = await openEngine(options);
+  const engine = await openEngine(options, opening);
   return { engine, processor, [Symbol.asyncDispose]: () => engine.close() };
 }

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { type BatchArithmetic, batchArithmetic, resolveOptimizer } from "../config/arithmetic.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { type DatasetConfig, openDataset } from "../datasets/registry.js";
-import type { AlgorithmOptions, Engine, EngineOptions } from "../engine/engine.js";
+import type { AlgorithmOptions, ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { UserError } from "../errors.js";
 import { manifest } from "../reports/manifest.js";
@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly base_folder: string;
   /** Training samples in place of `datasets.train`. */
   readonly samples?: SampleSource | undefined;
+  /** Hears of the weights being read. */
+  readonly on_loading?: ByteProgress | undefined;
 }
 
 interface Needs {
@@ -64,7 +66,8 @@ export async function openRun(config: TrainConfig | SftConfig, needs: Needs, opt
   const record = await openRecord(config, options.resume, num_items);
   let opened: Engine | undefined;
   try {
-    const engine = await openEngine(engineOptions(config, needs, processor, arithmetic));
+    const on_progress = options.on_loading;
+    const engine = await openEngine(engineOptions(config, needs, processor, arithmetic), { on_progress });
     opened = engine;
     if (record.resumed !== undefined) await engine.loadState(join(record.resumed.folder, "state"));
     const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
@@ -176,11 +179,12 @@ function engineOptions(
   processor: Processor,
   arithmetic: BatchArithmetic,
 ): EngineOptions {
-  const { path, ...trainable } = config.model;
+  const { path, dtype, ...trainable } = config.model;
   return {
     model_path: path,
     reference_path: needs.reference_path,
     with_reference: needs.with_reference,
+    dtype,
     image_processor: processor.image_processor,
     trainable,
     algorithm: needs.algorithm,
@@ -190,6 +194,8 @@ function engineOptions(
     update_epochs: needs.update_epochs,
     seed: config.seed,
     threads: config.threads,
+    activation_checkpointing: config.activation_checkpointing,
+    pack_weights: config.pack_weights,
     image_cache_bytes: config.image_cache_bytes,
   };
 }

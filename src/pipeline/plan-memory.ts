@@ -5,6 +5,7 @@ import { type MemoryPlan, type MemoryQuestion, planOf, type PromptSizes } from "
 import { readModelSizes } from "../config/model-sizes.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { listValues, stringLists } from "../batches/columns.js";
+import { loadAddon } from "../engine/addon.js";
 import type { DecodedImage, ImageGrid } from "../engine/engine.js";
 import { smartResize } from "../engine/smart-resize.js";
 import type { Processor } from "./data/processor.js";
@@ -22,6 +23,9 @@ export interface Planned {
   readonly check: () => void;
 }
 
+/** Bytes that this process takes already. */
+const resident = (): number => process.memoryUsage.rss();
+
 /** Predicts a run's peak memory from its config, its model's files and some of its samples. */
 export async function planMemory(
   config: TrainConfig | SftConfig,
@@ -29,26 +33,29 @@ export async function planMemory(
   samples: IndexedSamples | undefined,
 ): Promise<Planned> {
   const sizes = await readModelSizes(config.model.path);
+  loadAddon(); // so that what libtorch takes is seen
   const question = questionOf(config, await promptSizes(config, processor, samples));
   const plan = planOf(sizes, question);
   return {
     plan,
     check: () => {
-      if (!config.ignore_memory_plan) checkFits(sizes, question, plan, availableMemory());
+      if (!config.ignore_memory_plan) checkFits(sizes, question, plan, availableMemory() + resident());
     },
   };
 }
 
 function questionOf(config: TrainConfig | SftConfig, prompts: PromptSizes): MemoryQuestion {
   const shared = {
+    process_bytes: resident(),
     ...{ model: config.model, prompts, prompts_per_step: config.prompts_per_step },
     ...{ tokens_per_microbatch: config.tokens_per_microbatch, image_cache_bytes: config.image_cache_bytes },
-    activation_checkpointing: false,
+    ...{ activation_checkpointing: config.activation_checkpointing, pack_weights: config.pack_weights },
   };
   if ("sampling" in config)
     return {
       ...shared,
-      ...{ with_reference: needsReference(config.algorithm), reference_path: config.reference.path, samples: true },
+      ...{ with_reference: needsReference(config.algorithm), reference_path: config.reference.path },
+      ...{ samples: true, scores: true },
       completions_per_prompt: config.completions_per_prompt,
       completions_per_update: config.completions_per_update,
       max_completion_tokens: config.sampling.max_completion_tokens,
@@ -58,7 +65,7 @@ function questionOf(config: TrainConfig | SftConfig, prompts: PromptSizes): Memo
   const { evaluate, datasets } = config;
   return {
     ...shared,
-    ...{ with_reference: false, reference_path: null, completions_per_prompt: 1, kv_block_size: 16 },
+    ...{ with_reference: false, reference_path: null, scores: false, completions_per_prompt: 1, kv_block_size: 16 },
     samples: evaluate.splits.some((split) => datasets[split] !== null),
     completions_per_update: config.completions_per_update ?? config.prompts_per_step,
     max_completion_tokens: config.max_completion_tokens,

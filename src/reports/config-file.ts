@@ -11,6 +11,7 @@ const harmless = [
   "checkpoint",
   "evaluate",
   "image_cache_bytes",
+  "activation_checkpointing",
   "reward_timeout_ms",
   "datasets.validation",
   "datasets.test",

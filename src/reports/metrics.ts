@@ -43,6 +43,10 @@ const table = {
 
   rollout_mismatch_max: exact("nats", "max over T of |rollout log-prob - scored log-prob|; only when scored"),
   rollout_mismatch_mean: exact("nats", "mean over T of |rollout log-prob - scored log-prob|; only when scored"),
+  rollout_mismatch_p99: exact(
+    "nats",
+    "99th percentile over T of |rollout log-prob - scored log-prob|; only when scored",
+  ),
   rollout_mismatch_kl: exact("nats/token", "k3 estimate of KL(rollout || scored); only when scored"),
 
   data_seconds: measured("s", "drawing samples, decoding and resizing images, building prompts"),

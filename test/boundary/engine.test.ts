@@ -125,6 +125,7 @@ test("a process that exits while the engine works ends at once, with its own exi
       model_path: checkpoint,
       reference_path: null,
       with_reference: false,
+      dtype: "float32",
       image_processor: {
         patch_size: 14,
         temporal_patch_size: 2,
@@ -154,6 +155,8 @@ test("a process that exits while the engine works ends at once, with its own exi
       update_epochs: 1000,
       seed: 0,
       threads: 1,
+      activation_checkpointing: false,
+      pack_weights: true,
       image_cache_bytes: 1,
     };
     const script = join(folder, "exit.cjs");

@@ -1,8 +1,22 @@
-import type { Engine, EngineOptions, SamplingOptions } from "../../src/engine/engine.js";
+import type { Engine, EngineOptions, SamplingOptions, UpdateStats } from "../../src/engine/engine.js";
 import { openEngine } from "../../src/engine/native-engine.js";
 import { loadProcessor, type Processor } from "../../src/pipeline/data/processor.js";
 
 export const ALL_PARTS = { train_vision_tower: true, train_connector: true, train_language_model: true };
+
+/** Of the fixtures. */
+export const OPTIMIZER = {
+  learning_rate: 1e-3,
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-5,
+  weight_decay: 0.01,
+  max_grad_norm: null,
+  schedule: "constant",
+  warmup_steps: 0,
+  total_steps: 100,
+  min_learning_rate_ratio: 0,
+} as const;
 
 /** An engine with every part trained, the loss and the optimizer of the fixtures, and a frozen reference. */
 export async function openTestEngine(
@@ -14,6 +28,7 @@ export async function openTestEngine(
     model_path,
     reference_path: null,
     with_reference: true,
+    dtype: "float32",
     image_processor: processor.image_processor,
     trainable: ALL_PARTS,
     algorithm: {
@@ -26,23 +41,14 @@ export async function openTestEngine(
       scale_by_std: true,
       skip_zero_advantage_groups: false,
     },
-    optimizer: {
-      learning_rate: 1e-3,
-      beta1: 0.9,
-      beta2: 0.95,
-      epsilon: 1e-5,
-      weight_decay: 0.01,
-      max_grad_norm: null,
-      schedule: "constant",
-      warmup_steps: 0,
-      total_steps: 100,
-      min_learning_rate_ratio: 0,
-    },
+    optimizer: OPTIMIZER,
     completions_per_update: 1024,
     tokens_per_microbatch: 4096,
     update_epochs: 1,
     seed: 0,
     threads: 0,
+    activation_checkpointing: false,
+    pack_weights: true,
     image_cache_bytes: 1 << 28,
     ...overrides,
   });
@@ -64,3 +70,7 @@ export function sampling(overrides: Partial<SamplingOptions> = {}): SamplingOpti
     ...overrides,
   };
 }
+
+/** What repeats bit for bit: everything but how long it took. */
+export const untimed = (stats: UpdateStats): object =>
+  Object.fromEntries(Object.entries(stats).filter(([name]) => !name.endsWith("_seconds")));

@@ -51,6 +51,12 @@ export function families(): readonly Family[] {
     }));
 }
 
+/** The one file of weights, or the shards. */
+export const weightFiles = (folder: string): readonly string[] =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith(".safetensors"))
+    .map((name) => join(folder, name));
+
 /** Image ids (hashes) by file name, all added to the engine. */
 export async function addFixtureImages(engine: Engine, names: readonly string[]): Promise<ReadonlyMap<string, string>> {
   const ids = new Map<string, string>();

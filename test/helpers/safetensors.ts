@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** A tensor out of a safetensors file, row-major; `data` is a copy. */
+/** A tensor out of a safetensors file, row-major; `data` is a copy, bfloat16 as float32. */
 export interface Tensor {
   readonly shape: readonly number[];
   readonly data: Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array;
@@ -20,6 +20,10 @@ const ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => Tensor["data"
   U8: Uint8Array,
   BOOL: Uint8Array,
 };
+
+/** bfloat16 is the upper half of float32. */
+const widened = (halves: Uint16Array): Float32Array =>
+  new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
 
 /** Reads a whole file. Fixtures are small; a model's shards go through the engine. */
 export class SafetensorsFile {
@@ -48,11 +52,12 @@ export class SafetensorsFile {
   get(name: string): Tensor {
     const entry = this.#entries.get(name);
     if (entry === undefined) throw new Error(`${this.path}: no tensor "${name}"`);
+    const [begin, end] = entry.data_offsets;
+    const bytes = new Uint8Array(this.#bytes.subarray(this.#start + begin, this.#start + end)); // copied: aligned
+    if (entry.dtype === "BF16") return { shape: entry.shape, data: widened(new Uint16Array(bytes.buffer)) };
     const array = ARRAYS[entry.dtype];
     if (array === undefined)
       throw new Error(`${this.path}: "${name}" is ${entry.dtype}, which this reader does not know`);
-    const [begin, end] = entry.data_offsets;
-    const bytes = new Uint8Array(this.#bytes.subarray(this.#start + begin, this.#start + end)); // copied: aligned
     return { shape: entry.shape, data: new array(bytes.buffer) };
   }
 

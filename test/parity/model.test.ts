@@ -10,7 +10,7 @@ import { listValues } from "../../src/batches/columns.js";
 import type { Activations, Engine, EngineOptions } from "../../src/engine/engine.js";
 import { UserError } from "../../src/errors.js";
 import { openTestEngine, sampling } from "../helpers/engine.js";
-import { addFixtureImages, casePrompts, families, type Family, maxAbsDiff } from "../helpers/fixtures.js";
+import { addFixtureImages, casePrompts, families, type Family, maxAbsDiff, weightFiles } from "../helpers/fixtures.js";
 import { SafetensorsFile } from "../helpers/safetensors.js";
 import { alignedFloats, completionValues, rolloutOf, type Row, trajectoriesOf } from "../helpers/trajectories.js";
 
@@ -245,13 +245,12 @@ describe.each(found)("$name", (family) => {
     const folder = mkdtempSync(join(tmpdir(), "sightloop-"));
     try {
       cpSync(family.checkpoint, folder, { recursive: true });
-      rmSync(join(folder, "model.safetensors"));
+      for (const file of weightFiles(folder)) rmSync(file);
       await engine.saveModel(folder);
-      const [before, after] = [family.checkpoint, folder].map(
-        (path) => new SafetensorsFile(join(path, "model.safetensors")),
-      ) as [SafetensorsFile, SafetensorsFile];
-      expect([...after.names].sort()).toEqual([...before.names].sort());
-      for (const name of before.names) expect(after.get(name)).toEqual(before.get(name));
+      const before = weightFiles(family.checkpoint).map((file) => new SafetensorsFile(file));
+      const after = new SafetensorsFile(join(folder, "model.safetensors"));
+      expect([...after.names].sort()).toEqual(before.flatMap(({ names }) => names).sort());
+      for (const file of before) for (const name of file.names) expect(after.get(name)).toEqual(file.get(name));
 
       const hub = join(family.folder, "config_hub_layout.json");
       if (existsSync(hub)) copyFileSync(hub, join(folder, "config.json"));

@@ -6,10 +6,13 @@
 
 namespace sightloop::rollout {
 
-KvCache::KvCache(const models::ModelSpec& spec, int64_t block_size)
-    : block_size_(block_size), kv_heads_(spec.num_kv_heads), head_width_(spec.head_width) {
-  keys_.resize(static_cast<size_t>(spec.num_layers));
-  values_.resize(static_cast<size_t>(spec.num_layers));
+KvCache::KvCache(const models::Model& model, int64_t block_size)
+    : block_size_(block_size),
+      kv_heads_(model.spec().num_kv_heads),
+      head_width_(model.spec().head_width),
+      dtype_(model.dtype()) {
+  keys_.resize(static_cast<size_t>(model.spec().num_layers));
+  values_.resize(static_cast<size_t>(model.spec().num_layers));
 }
 
 void KvCache::reserve(int64_t blocks) {
@@ -17,7 +20,7 @@ void KvCache::reserve(int64_t blocks) {
   const auto grow = [&](at::Tensor& cache, at::IntArrayRef block_shape) {
     auto shape = block_shape.vec();
     shape.insert(shape.begin(), blocks);
-    auto larger = at::empty(shape, at::kFloat);
+    auto larger = at::empty(shape, dtype_);
     if (used_blocks_ > 0) larger.narrow(0, 0, used_blocks_).copy_(cache.narrow(0, 0, used_blocks_));
     cache = larger;
   };

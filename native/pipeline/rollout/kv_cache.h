@@ -12,7 +12,7 @@ namespace sightloop::rollout {
 // Keys and values of every layer in blocks of `block_size` positions (arXiv:2309.06180).
 class KvCache {
  public:
-  KvCache(const models::ModelSpec& spec, int64_t block_size);
+  KvCache(const models::Model& model, int64_t block_size);
 
   // Room for so many blocks in all. Memory that no position was stored in stays untouched, so a generous bound costs
   // nothing; without room the cache grows by copying.
@@ -36,6 +36,7 @@ class KvCache {
 
  private:
   int64_t block_size_, kv_heads_, head_width_;
+  at::ScalarType dtype_;
   int64_t num_blocks_ = 0, used_blocks_ = 0;  // used: never free so far
   std::vector<int32_t> free_;                 // of the used ones
   std::vector<at::Tensor> keys_, values_;     // per layer [blocks, K, H, B] and [blocks, K, B, H]
@@ -46,6 +47,7 @@ class PrefillContext : public core::AttentionContext {
  public:
   //   boundaries of the prompts, ascending from 0   rows [T] int64: where each token's keys and values go
   PrefillContext(KvCache& cache, std::vector<int64_t> boundaries, at::Tensor rows);
+  bool samples() const override { return true; }
   at::Tensor attend(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
 
  private:
@@ -64,6 +66,7 @@ class DecodeContext : public core::AttentionContext {
     at::Tensor completion_lengths;  // [S] int32, the new token included; 0 and 0: idle
   };
   DecodeContext(KvCache& cache, Slots slots) : cache_(cache), slots_(std::move(slots)) {}
+  bool samples() const override { return true; }
   at::Tensor attend(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
 
  private:

@@ -19,7 +19,7 @@ Session::Session(const models::Model& model, SamplingOptions options, batches::P
       features_of_(std::move(features_of)),
       check_weights_(std::move(check_weights)),
       policy_version_(policy_version),
-      cache_(model.spec(), options_.kv_block_size) {}
+      cache_(model, options_.kv_block_size) {}
 
 void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_prompt) {
   check_weights_();
@@ -154,9 +154,7 @@ void Session::prefill(size_t first_waiting) {
   timings_.vision_seconds += watch.lap();
   const auto embedded = model_.embed(at::tensor(token_ids, at::kLong), features);
   const auto hidden = model_.forward(embedded, at::cat(positions, 1), context, nullptr);
-  const auto logits = kernels::product(hidden.index_select(0, at::tensor(last, at::kLong)), model_.head(), {})
-                          .to(at::kFloat)
-                          .contiguous();
+  const auto logits = model_.logits(hidden.index_select(0, at::tensor(last, at::kLong)), /*sampling=*/true);
   const auto width = logits.size(1);
   for (size_t i = 0; i < chosen.size(); ++i) {
     const auto* row = logits.data_ptr<float>() + static_cast<int64_t>(i) * width;
@@ -236,7 +234,7 @@ void Session::decode(std::vector<const Completion*>& changed) {
   DecodeContext context(cache_, slots(count));
   const auto embedded = model_.embed(token_ids, {});
   const auto hidden = model_.forward(embedded, positions.expand({3, count}), context, nullptr);
-  const auto logits = kernels::product(hidden, model_.head(), {}).to(at::kFloat).contiguous();  // [count, V]
+  const auto logits = model_.logits(hidden, /*sampling=*/true);  // [count, V]
   timings_.decode_seconds += watch.lap();
   const auto width = static_cast<size_t>(logits.size(1));
   at::parallel_for(0, active, 1, [&](int64_t begin, int64_t end) {

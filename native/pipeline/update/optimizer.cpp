@@ -19,7 +19,8 @@ double learning_rate(const OptimizerOptions& options, int64_t step) {
   return options.learning_rate * (floor + (1 - floor) * falling);
 }
 
-Optimizer::Optimizer(core::ParameterRegistry& registry, OptimizerOptions options) : options_(std::move(options)) {
+Optimizer::Optimizer(core::ParameterRegistry& registry, OptimizerOptions options)
+    : registry_(registry), options_(std::move(options)) {
   for (auto& parameter : registry.all())
     if (parameter.trainable) parameters_.push_back(&parameter);
 }
@@ -27,8 +28,8 @@ Optimizer::Optimizer(core::ParameterRegistry& registry, OptimizerOptions options
 void Optimizer::allocate() {
   if (!exp_avgs_.empty()) return;
   for (const auto* parameter : parameters_) {
-    exp_avgs_.push_back(at::zeros_like(parameter->value));
-    exp_avg_sqs_.push_back(at::zeros_like(parameter->value));
+    exp_avgs_.push_back(at::zeros(parameter->value.sizes(), at::kFloat));
+    exp_avg_sqs_.push_back(at::zeros(parameter->value.sizes(), at::kFloat));
   }
   updates_.assign(parameters_.size(), 0);
 }
@@ -41,14 +42,14 @@ Optimizer::StepResult Optimizer::step() {
   std::vector<size_t> touched;
   double square = 0;
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    auto& value = parameters_[i]->value;
-    if (!value.grad().defined()) continue;  // a part that this minibatch did not touch: no image, say
-    values.push_back(value);
-    gradients.push_back(value.grad());
+    const auto& gradient = parameters_[i]->gradient();
+    if (!gradient.defined()) continue;  // a part that this minibatch did not touch: no image, say
+    values.push_back(parameters_[i]->stepped());
+    gradients.push_back(gradient);
     exp_avgs.push_back(exp_avgs_[i]);
     exp_avg_sqs.push_back(exp_avg_sqs_[i]);
     touched.push_back(i);
-    square += std::pow(value.grad().norm().item<double>(), 2);
+    square += std::pow(gradient.norm().item<double>(), 2);
   }
   const double norm = std::sqrt(square);
   const bool finite = std::isfinite(norm);
@@ -60,13 +61,16 @@ Optimizer::StepResult Optimizer::step() {
     at::_fused_adamw_(values, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, rate, options_.beta1,
                       options_.beta2, options_.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
   }
-  for (auto* parameter : parameters_) parameter->value.mutable_grad() = at::Tensor();
+  for (const auto i : touched) parameters_[i]->round_master();
+  registry_.clear_gradients();
   return {.grad_norm = norm, .learning_rate = rate, .skipped = !finite};
 }
 
 int64_t Optimizer::bytes() const {
   int64_t bytes = 0;
   for (const auto& moment : exp_avgs_) bytes += 2 * static_cast<int64_t>(moment.nbytes());
+  for (const auto* parameter : parameters_)
+    if (parameter->master.defined()) bytes += static_cast<int64_t>(parameter->master.nbytes());
   return bytes;
 }
 
@@ -74,33 +78,43 @@ std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
   std::vector<std::pair<std::string, at::Tensor>> named;
   for (size_t i = 0; i < exp_avgs_.size(); ++i)
     for (const auto& slice : parameters_[i]->slices) {
-      named.emplace_back("exp_avg/" + slice.name, exp_avgs_[i].narrow(0, slice.begin, slice.rows));
-      named.emplace_back("exp_avg_sq/" + slice.name, exp_avg_sqs_[i].narrow(0, slice.begin, slice.rows));
+      const auto part = [&](const at::Tensor& whole) { return whole.narrow(0, slice.begin, slice.rows); };
+      named.emplace_back("exp_avg/" + slice.name, part(exp_avgs_[i]));
+      named.emplace_back("exp_avg_sq/" + slice.name, part(exp_avg_sqs_[i]));
+      if (parameters_[i]->master.defined()) named.emplace_back("master/" + slice.name, part(parameters_[i]->master));
       named.emplace_back("step/" + slice.name, at::scalar_tensor(updates_[i], at::kLong));
     }
   return named;
 }
 
 void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t steps) {
+  const at::NoGradGuard no_grad;
   exp_avgs_.clear();
   exp_avg_sqs_.clear();
+  for (auto* parameter : parameters_) parameter->master = at::Tensor();
   if (!state.empty()) allocate();
   const auto saved = [&](const std::string& name) {
     const auto found = state.find(name);
-    TORCH_CHECK(found != state.end(), "optimizer state: \"", name,
-                "\" is missing. The checkpoint was written with other trainable parts; resume with the same.");
+    TORCH_CHECK(
+        found != state.end(), "optimizer state: \"", name,
+        "\" is missing. The checkpoint was written with other trainable parts or another dtype; resume with the "
+        "same.");
     return found->second;
   };
   for (size_t i = 0; i < exp_avgs_.size(); ++i)
     for (const auto& slice : parameters_[i]->slices) {
-      for (const auto& [prefix, moments] :
-           {std::pair{"exp_avg/", &exp_avgs_}, std::pair{"exp_avg_sq/", &exp_avg_sqs_}}) {
+      const auto restore_part = [&](const std::string& prefix, const at::Tensor& whole) {
         const auto name = prefix + slice.name;
-        auto target = (*moments)[i].narrow(0, slice.begin, slice.rows);
+        auto target = whole.narrow(0, slice.begin, slice.rows);
         core::check_shape(saved(name), target.sizes(), name);
         target.copy_(saved(name));
-      }
+      };
+      restore_part("exp_avg/", exp_avgs_[i]);
+      restore_part("exp_avg_sq/", exp_avg_sqs_[i]);
       updates_[i] = saved("step/" + slice.name).item<int64_t>();
+      // A parameter that no minibatch has reached has no master yet.
+      if (parameters_[i]->value.scalar_type() != at::kFloat && updates_[i] > 0)
+        restore_part("master/", parameters_[i]->stepped());
     }
   steps_ = steps;
 }

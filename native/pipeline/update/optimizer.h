@@ -10,7 +10,8 @@
 
 namespace sightloop::update {
 
-// AdamW with decoupled weight decay (arXiv:1711.05101 algorithm 2) on every trainable parameter, and its schedule.
+// AdamW with decoupled weight decay (arXiv:1711.05101 algorithm 2) on every trainable parameter, in float32, and its
+// schedule.
 struct OptimizerOptions {
   double learning_rate, beta1, beta2, epsilon, weight_decay;
   double max_grad_norm;  // <= 0: no clipping
@@ -40,14 +41,15 @@ class Optimizer {
   int64_t steps() const { return steps_; }
   int64_t bytes() const;
 
-  // Moments and update counts by checkpoint name: "exp_avg/<name>", "exp_avg_sq/<name>", "step/<name>"; `restore` takes
-  // what `state` gave.
+  // By checkpoint name: moments "exp_avg/<name>", "exp_avg_sq/<name>", float32 weights "master/<name>" of a narrower
+  // model, update counts "step/<name>"; `restore` takes what `state` gave.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
   void restore(const std::map<std::string, at::Tensor>& state, int64_t steps);
 
  private:
   void allocate();
-  std::vector<core::Parameter*> parameters_;
+  core::ParameterRegistry& registry_;
+  std::vector<core::Parameter*> parameters_;  // those that are trained
   OptimizerOptions options_;
   std::vector<at::Tensor> exp_avgs_, exp_avg_sqs_;  // empty until the first step
   std::vector<int64_t> updates_;                    // per parameter: bias correction counts the steps that moved it

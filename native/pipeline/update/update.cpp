@@ -80,7 +80,7 @@ class Minibatch {
   // Adds the gradient of these rows to the parameters; false if nothing was to learn from.
   bool accumulate(std::span<const int64_t> rows) {
     // What a failed call left behind must not enter this minibatch.
-    for (auto& parameter : learner_.model.parameters().all()) parameter.value.mutable_grad() = at::Tensor();
+    learner_.model.parameters().clear_gradients();
     auto groups = batches::group_rows(batch_.rollouts, rows);
     const auto weights = flat_weights(rows);
     if (learner_.algorithm.skips_zero_advantage_groups())
@@ -123,6 +123,7 @@ class Minibatch {
                                                .weights = pick(weights)});
     stats_.forward_seconds += watch.lap();
     loss.loss.backward();
+    learner_.model.parameters().collect_gradients();
     stats_.backward_seconds += watch.lap();
     sums_.loss += loss.loss.item<double>();
     sums_.policy_loss += loss.policy_loss;

@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { dtypeOption } from "../dtype.js";
 import type { EvaluateArguments } from "../evaluate-model.js";
 
 export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
@@ -24,6 +25,7 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
       .option("max-prompt-tokens", { type: "number", default: 4096 })
       .option("max-concurrent-completions", { type: "number", default: 64 })
       .option("system-prompt", { type: "string", describe: "instead of the chat template's own" })
+      .option("dtype", dtypeOption)
       .option("seed", { type: "number", default: 0 })
       .option("threads", { type: "number", default: 0, describe: "0 takes all cores" })
       .option("json", { type: "boolean", default: false, describe: "one JSON object" })

@@ -1,14 +1,7 @@
 import type { CommandModule } from "yargs";
+import type { InitArguments } from "../init.js";
 
-interface Arguments {
-  readonly preset: string | undefined;
-  readonly config: string | undefined;
-  readonly output: string;
-  readonly seed: number;
-  readonly json: boolean;
-}
-
-export const initCommand: CommandModule<object, Arguments> = {
+export const initCommand: CommandModule<object, InitArguments> = {
   command: "init",
   describe: "Make a model folder with random weights",
   builder: (yargs) =>
@@ -20,13 +13,15 @@ export const initCommand: CommandModule<object, Arguments> = {
       })
       .option("output", { type: "string", demandOption: true, describe: "folder to make; must not exist or be empty" })
       .option("seed", { type: "number", default: 0, describe: "of the random weights" })
+      .option("dtype", {
+        choices: ["float32", "bfloat16"] as const,
+        describe: "of the weights; default: what config.json says, or float32",
+      })
       .option("json", { type: "boolean", default: false })
-      .example("$0 init --preset fashion_grid_tiny --output models/tiny", "a model for the demo's task"),
+      .example("$0 init --preset fashion_grid_tiny --output models/tiny", "a model for the demo's task")
+      .example("$0 init --preset qwen2_5_vl_3b --output models/3b", "the published shapes, 7.5 GB of bfloat16"),
   handler: async (args) => {
-    const { initFolder, presetFolder } = await import("../init-model.js");
-    const source = await presetFolder(args);
-    const { num_parameters } = await initFolder(source, args.output, args.seed);
-    if (args.json) console.log(JSON.stringify({ path: args.output, num_parameters, seed: args.seed }));
-    else console.log(`${args.output}: ${num_parameters.toLocaleString("en")} parameters, seed ${args.seed}`);
+    const { init } = await import("../init.js");
+    await init(args);
   },
 };

@@ -1,11 +1,14 @@
 import { listValues } from "../../batches/columns.js";
 import type { RolloutBatch, Scores } from "../../batches/rollout.js";
 import type { TrajectoryBatch } from "../../batches/trajectory.js";
-import type { Engine, Rewards } from "../../engine/engine.js";
+import type { Dtype, Engine, Rewards } from "../../engine/engine.js";
 import { UserError } from "../../errors.js";
 
-/** Largest |rollout log-prob - scored log-prob| that float32 may show, nats. */
-export const mismatch_limit = 1e-4;
+/** How far the sampler's log-probs may be from the trainer's: largest difference in float32, share and KL in bfloat16. */
+export const mismatch_limits = {
+  float32: { rollout_mismatch_max: 1e-4 },
+  bfloat16: { rollout_mismatch_p99: 0.05, rollout_mismatch_kl: 1e-3 },
+} as const satisfies Record<Dtype, Partial<Mismatch>>;
 
 export interface AssembleOptions {
   /** The one that `rollout_logprobs` were recorded at. */
@@ -27,6 +30,8 @@ export interface Assembled {
 export type Mismatch = {
   readonly rollout_mismatch_max: number;
   readonly rollout_mismatch_mean: number;
+  /** 99th percentile of the absolute difference. */
+  readonly rollout_mismatch_p99: number;
   /** k3 estimate of KL(rollout || scored). */
   readonly rollout_mismatch_kl: number;
 };
@@ -43,7 +48,7 @@ export async function assemble(
   const policy =
     recompute || options.verify_rollout ? await engine.score(rollouts, "policy", { temperature, signal }) : undefined;
   const mismatch = policy && rolloutMismatch(rollouts, policy);
-  if (mismatch !== undefined && options.verify_rollout) checkMismatch(mismatch);
+  if (mismatch !== undefined && options.verify_rollout) checkMismatch(mismatch, engine.model.dtype);
   const reference = options.with_reference
     ? await engine.score(rollouts, "reference", { temperature, signal })
     : undefined;
@@ -58,26 +63,35 @@ export function rolloutMismatch(rollouts: RolloutBatch, scores: Scores): Mismatc
   const recorded = listValues<Float32Array>(rollouts, "rollout_logprobs").values;
   const scored = listValues<Float32Array>(scores, "logprobs").values;
   const { offsets, values: mask } = listValues<Uint8Array>(rollouts, "completion_mask");
-  let [max, sum, kl, num_tokens] = [0, 0, 0, 0];
+  const differences: number[] = [];
+  let [max, sum, kl] = [0, 0, 0];
   for (let i = offsets[0]!; i < offsets[rollouts.numRows]!; i++) {
     if (((mask[i >> 3]! >> (i & 7)) & 1) === 0) continue;
     const difference = scored[i]! - recorded[i]!;
-    // NaN must not look like agreement: Math.max keeps it.
+    // NaN must not look like agreement: Math.max keeps it, and typed arrays sort it last.
     max = Math.max(max, Math.abs(difference));
     sum += Math.abs(difference);
     kl += Math.exp(difference) - difference - 1;
-    num_tokens += 1;
+    differences.push(Math.abs(difference));
   }
-  const count = Math.max(1, num_tokens);
-  return { rollout_mismatch_max: max, rollout_mismatch_mean: sum / count, rollout_mismatch_kl: kl / count };
+  const count = Math.max(1, differences.length);
+  const sorted = Float64Array.from(differences).sort();
+  return {
+    rollout_mismatch_max: max,
+    rollout_mismatch_mean: sum / count,
+    rollout_mismatch_p99: sorted[Math.max(0, Math.ceil(0.99 * sorted.length) - 1)] ?? 0,
+    rollout_mismatch_kl: kl / count,
+  };
 }
 
-function checkMismatch({ rollout_mismatch_max: max, rollout_mismatch_mean: mean }: Mismatch): void {
-  if (max <= mismatch_limit) return;
+function checkMismatch(mismatch: Mismatch, dtype: Dtype): void {
+  const limits = Object.entries(mismatch_limits[dtype]) as [keyof Mismatch, number][];
+  const over = limits.filter(([name, limit]) => !(mismatch[name] <= limit));
+  if (over.length === 0) return;
+  const found = over.map(([name, limit]) => `${name} ${mismatch[name].toExponential(2)}, the limit is ${limit}`);
   throw new UserError(
     "ROLLOUT_MISMATCH",
-    `log-probs recorded while sampling differ from the trainer's by up to ${max.toExponential(2)} nats ` +
-      `(mean ${mean.toExponential(2)}); the limit is ${mismatch_limit}`,
+    `log-probs recorded while sampling differ from the trainer's (nats): ${found.join("; ")}`,
     "This is a fault of the engine or its build, not of the data: run `sightloop doctor`, and report it with the " +
       "model's config.json. `old_logprobs: recompute` makes the update exact but does not repair the sampler.",
   );

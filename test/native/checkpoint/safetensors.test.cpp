@@ -8,7 +8,7 @@
 
 #include "doctest/doctest.h"
 
-using sightloop::checkpoint::read_folder;
+using sightloop::checkpoint::open_folder;
 using sightloop::checkpoint::SafetensorsFile;
 using sightloop::checkpoint::write_safetensors;
 namespace fs = std::filesystem;
@@ -82,5 +82,34 @@ DOCTEST_TEST_CASE("safetensors: damaged files are refused by what is wrong") {
   DOCTEST_CHECK(has(error_of(path), "longer than the file"));
   DOCTEST_CHECK(has(error_of(folder.path / "none"), "cannot be opened"));
   fs::remove(path);
-  DOCTEST_CHECK_THROWS(read_folder(folder.path));
+  DOCTEST_CHECK_THROWS(open_folder(folder.path));
+}
+
+DOCTEST_TEST_CASE("safetensors: copying out converts, counts every byte once, and leaves neighbours readable") {
+  const Folder folder;
+  const auto path = folder.path / "model.safetensors";
+  const auto wide = at::randn({3, 5'000'000}), small = at::randn({7}).to(at::kBFloat16);
+  write_safetensors(path, {{"small", small}, {"wide", wide}, {"last", at::ones({3})}}, {});
+  const SafetensorsFile file(path);
+  auto target = at::empty({3, 5'000'000}, at::kBFloat16), narrow = at::empty({7});
+  int64_t bytes = 0;
+  file.copy_out("wide", target, [&](int64_t count) { bytes += count; });
+  DOCTEST_CHECK(at::equal(target, wide.to(at::kBFloat16)));
+  DOCTEST_CHECK(bytes == static_cast<int64_t>(wide.nbytes()));
+  file.copy_out("small", narrow, {});
+  DOCTEST_CHECK(at::equal(narrow, small.to(at::kFloat)));
+  DOCTEST_CHECK(at::equal(file.tensors().at("wide"), wide));
+  DOCTEST_CHECK(at::equal(file.tensors().at("last"), at::ones({3})));
+}
+
+DOCTEST_TEST_CASE("safetensors: a tensor at an odd address is copied out, too") {
+  const Folder folder;
+  const auto path = folder.path / "model.safetensors";
+  write_raw(path, R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}} )",
+            std::string("\0\0\x80\x3f\0\0\0\x40", 8));
+  const SafetensorsFile file(path);
+  auto target = at::empty({2});
+  file.copy_out("a", target, {});
+  DOCTEST_CHECK(at::equal(target, at::tensor({1.0F, 2.0F})));
+  DOCTEST_CHECK(at::equal(file.tensors().at("a"), target));
 }

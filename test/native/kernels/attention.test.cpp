@@ -54,13 +54,14 @@ DOCTEST_TEST_CASE("shared_prompt_attention agrees with concatenated keys and val
     for (size_t index = 0; index < cases.size(); ++index) {
       DOCTEST_CAPTURE(heads);
       DOCTEST_CAPTURE(index);
-      const auto plan = kernels::plan_shared_prompt(cases[index]);
-      const auto make = [&](int64_t count) { return at::randn({plan.num_tokens, count, width}).requires_grad_(true); };
+      const auto groups = std::make_shared<const core::Groups>(cases[index]);
+      const auto tokens = groups->back().begin + groups->back().prompt_length + groups->back().completion_tokens();
+      const auto make = [&](int64_t count) { return at::randn({tokens, count, width}).requires_grad_(true); };
       const auto query = make(heads), key = make(kv_heads), value = make(kv_heads);
       const auto wide = [](const at::Tensor& x) { return x.detach().to(at::kDouble).requires_grad_(true); };
       const auto q = wide(query), k = wide(key), v = wide(value);
 
-      const auto output = kernels::shared_prompt_attention(query, key, value, plan);
+      const auto output = kernels::shared_prompt_attention(query, key, value, groups);
       const auto exact = concatenated(q, k, v, cases[index]);
       DOCTEST_CHECK(at::allclose(output.to(at::kDouble), exact, 1e-4, 1e-5));
       const auto weights = at::randn(output.sizes());

@@ -54,3 +54,40 @@ DOCTEST_TEST_CASE("rotate agrees with its reference, forward and gradient, on a 
 DOCTEST_TEST_CASE("swiglu agrees with float64") {
   check_against_double(at::randn({4, 22}), [](const at::Tensor& x) { return kernels::swiglu(x); });
 }
+
+DOCTEST_TEST_CASE("quick_gelu agrees with float64, and with x sigmoid(1.702 x)") {
+  check_against_double(3 * at::randn({4, 33}), [](const at::Tensor& x) { return kernels::quick_gelu(x); });
+  const auto x = at::randn({64}, at::kDouble);
+  DOCTEST_CHECK(at::allclose(kernels::quick_gelu(x), x / (1 + (-1.702 * x).exp())));
+}
+
+DOCTEST_TEST_CASE("packed_linear agrees with float64 at ragged sizes; a row does not depend on the others") {
+  for (const auto& [rows, inputs, outputs] :
+       {std::tuple{1, 1, 1}, {64, 128, 96}, {29, 1500, 70}, {12, 33, 32}, {5, 2100, 31}}) {
+    DOCTEST_CAPTURE(outputs);
+    const auto x = at::randn({rows, inputs}), weight = at::randn({outputs, inputs}), bias = at::randn({outputs});
+    const auto packed = kernels::pack_weight(weight);
+    for (const auto& b : {bias, at::Tensor()}) {
+      const auto exact = at::linear(x.to(at::kDouble), weight.to(at::kDouble), b.defined() ? b.to(at::kDouble) : b);
+      const auto y = kernels::packed_linear(x, packed, b);
+      DOCTEST_CHECK(at::allclose(y.to(at::kDouble), exact, 1e-4, 1e-4));
+      const auto last = x.narrow(0, rows - 1, 1);
+      DOCTEST_CHECK(at::equal(kernels::packed_linear(last, packed, b), y.narrow(0, rows - 1, 1)));
+    }
+  }
+}
+
+DOCTEST_TEST_CASE("linear and its gradients agree with float64, wide or tall, with and without bias") {
+  for (const auto& [inputs, outputs] : {std::pair{24, 70}, {70, 24}}) {
+    const auto weight = at::randn({outputs, inputs}), bias = at::randn({outputs});
+    check_against_double(at::randn({19, inputs}), [&](const at::Tensor& x) {
+      return kernels::linear(x, weight.to(x.scalar_type()), bias.to(x.scalar_type()));
+    });
+    check_against_double(weight, [&, x = at::randn({19, inputs})](const at::Tensor& w) {
+      return kernels::linear(x.to(w.scalar_type()), w, {});
+    });
+    check_against_double(bias, [&, x = at::randn({19, inputs})](const at::Tensor& b) {
+      return kernels::linear(x.to(b.scalar_type()), weight.to(b.scalar_type()), b);
+    });
+  }
+}

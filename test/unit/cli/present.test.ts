@@ -6,6 +6,7 @@ import { textPrinter } from "../../../src/cli/generate.js";
 import { line, presenter } from "../../../src/cli/present.js";
 import { timestamp } from "../../../src/cli/run-training.js";
 import { batchArithmetic } from "../../../src/config/arithmetic.js";
+import { plan_phases } from "../../../src/config/memory-plan.js";
 import type { EvaluationResult } from "../../../src/evaluate/result.js";
 import type { TrainEvent } from "../../../src/pipeline/events.js";
 import { formatMetric, metric, metrics } from "../../../src/reports/metrics.js";
@@ -208,7 +209,7 @@ test("a dry run shows values with origins, the batch keys and the memory", () =>
     num_items: 20,
     memory: {
       ...{ num_parameters: 10, num_trainable_parameters: 5, peak_bytes: 2 ** 31, peak_phase: "update" as const },
-      parts: [{ name: "weights", bytes: 2 ** 30, how: "10 parameters x 4 B", phase: null }],
+      parts: [{ name: "weights", bytes: 2 ** 30, how: "10 parameters x 4 B", held_in: plan_phases }],
     },
   });
   for (const expected of [

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checkFits } from "../../../src/config/memory-fit.js";
-import { memoryPlan, type MemoryPart, type MemoryQuestion, planOf } from "../../../src/config/memory-plan.js";
+import { memoryPlan, type MemoryPart, type MemoryQuestion, plan_phases, planOf } from "../../../src/config/memory-plan.js";
 import { type ModelSizes, readModelSizes } from "../../../src/config/model-sizes.js";
 import type { UserError } from "../../../src/errors.js";
 
@@ -24,11 +24,13 @@ beforeAll(async () => {
 afterAll(() => rm(path, { recursive: true, force: true }));
 
 const question = (changes: Partial<MemoryQuestion> = {}): MemoryQuestion => ({
-  model: { path, train_vision_tower: false, train_connector: true, train_language_model: true },
+  process_bytes: 1e6,
+  model: { path, dtype: "float32", train_vision_tower: false, train_connector: true, train_language_model: true },
   ...{ with_reference: true, reference_path: null, image_cache_bytes: 1, tokens_per_microbatch: 1000 },
   prompts: { tokens: 10, patches: 0, how: "given", num_images: 0, images_per_prompt: 0 },
   ...{ max_completion_tokens: 5, completions_per_prompt: 2, max_concurrent_completions: 6, kv_block_size: 4 },
-  ...{ prompts_per_step: 4, completions_per_update: 8, samples: true, activation_checkpointing: false },
+  ...{ prompts_per_step: 4, completions_per_update: 8, samples: true, scores: true },
+  ...{ activation_checkpointing: false, pack_weights: true },
   ...changes,
 });
 const partOf = async (name: string, changes: Partial<MemoryQuestion> = {}): Promise<MemoryPart | undefined> =>
@@ -46,6 +48,28 @@ test("a frozen copy holds the trained parts only, a reference of its own all of 
   expect(await bytesOf("reference")).toBe(320 * 4);
   expect(await bytesOf("reference", { reference_path: "other" })).toBe(330 * 4);
   expect(await bytesOf("reference", { with_reference: false })).toBe(0);
+});
+
+test("bfloat16 halves weights, reference and cache; trained parameters get float32 masters and sums", async () => {
+  const changes = { model: { ...question().model, dtype: "bfloat16" as const } };
+  expect(await bytesOf("weights", changes)).toBe(330 * 2);
+  expect(await bytesOf("reference", changes)).toBe(320 * 2);
+  expect(await bytesOf("masters", changes)).toBe(320 * 4);
+  expect(await bytesOf("gradients", changes)).toBe(320 * (4 + 2));
+  expect(await bytesOf("moments", changes)).toBe(2 * 320 * 4);
+  expect(await bytesOf("kv cache", changes)).toBe(((await bytesOf("kv cache")) ?? 0) / 2);
+  expect(await bytesOf("packed weights", changes)).toBe(0);
+  expect(await bytesOf("masters")).toBe(0);
+});
+
+test("packed weights are a float32 copy of the language model's linear layers, head included", async () => {
+  expect(await bytesOf("packed weights")).toBe((2 * 8 * (2 * 8 + 2 * 4 + 3 * 16) + 100 * 8) * 4);
+  expect(await bytesOf("packed weights", { pack_weights: false })).toBe(0);
+});
+
+test("gradients meet activations only where an update takes several microbatches", async () => {
+  expect((await partOf("gradients"))?.held_in).toEqual(["optimizer_step"]);
+  expect((await partOf("gradients", { tokens_per_microbatch: 40 }))?.held_in).toEqual(["update", "optimizer_step"]);
 });
 
 describe("the KV cache", () => {
@@ -85,10 +109,11 @@ describe("activations", () => {
 
 test("the peak is the highest sum of what exists together", async () => {
   const plan = await memoryPlan(question());
-  const always = plan.parts.filter(({ phase }) => phase === null);
-  const update = plan.parts.filter(({ phase }) => phase === "update");
-  const sum = [...always, ...update].reduce((total, { bytes }) => total + bytes, 0);
-  expect(plan.peak_bytes).toBeGreaterThanOrEqual(sum);
+  const sums = plan_phases.map((phase) =>
+    plan.parts.filter(({ held_in }) => held_in.includes(phase)).reduce((total, { bytes }) => total + bytes, 0),
+  );
+  expect(plan.peak_bytes).toBe(Math.max(...sums));
+  expect(plan_phases[sums.indexOf(plan.peak_bytes)]).toBe(plan.peak_phase);
   expect(plan.peak_bytes).toBeLessThan(plan.parts.reduce((total, { bytes }) => total + bytes, 0));
 });
 

@@ -21,13 +21,21 @@ import {
 import type { PromptBatch } from "../../../../src/batches/prompt.js";
 import type { RolloutBatch, Scores } from "../../../../src/batches/rollout.js";
 import type { TrajectoryBatch } from "../../../../src/batches/trajectory.js";
-import type { Completion, Engine, ImageGrid, RolloutSession, UpdateStats } from "../../../../src/engine/engine.js";
+import type {
+  Completion,
+  Dtype,
+  Engine,
+  ImageGrid,
+  RolloutSession,
+  UpdateStats,
+} from "../../../../src/engine/engine.js";
 
 export interface DoubleOptions {
   /** Order in which completions arrive, given their number. */
   readonly arrival?: (count: number) => readonly number[];
   /** Added to every scored log-prob. */
   readonly score_error?: number;
+  readonly dtype?: Dtype;
   readonly loss?: number;
   /** Called before every completion that the session hands out. */
   readonly onCompletion?: (index: number) => void | Promise<void>;
@@ -56,7 +64,9 @@ export class EngineDouble {
     return this as unknown as Engine;
   }
 
-  readonly model = { num_parameters: 1, num_trainable_parameters: 1 };
+  get model() {
+    return { num_parameters: 1, num_trainable_parameters: 1, dtype: this.options.dtype ?? "float32" };
+  }
 
   async addImages(images: readonly { id: string }[]): Promise<readonly ImageGrid[]> {
     return images.map(({ id }) => {

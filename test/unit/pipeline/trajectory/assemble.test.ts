@@ -53,11 +53,14 @@ describe("assemble", () => {
   });
 
   test.each([
-    [5e-5, undefined],
-    [2e-4, "ROLLOUT_MISMATCH"],
-    [Number.NaN, "ROLLOUT_MISMATCH"],
-  ])("a difference of %f nats in the first step", async (score_error, code) => {
-    const double = new EngineDouble({ score_error });
+    ["float32", 5e-5, undefined],
+    ["float32", 2e-4, "ROLLOUT_MISMATCH"],
+    ["float32", Number.NaN, "ROLLOUT_MISMATCH"],
+    ["bfloat16", 0.03, undefined],
+    ["bfloat16", 0.06, "ROLLOUT_MISMATCH"],
+    ["bfloat16", Number.NaN, "ROLLOUT_MISMATCH"],
+  ] as const)("in %s, a difference of %f nats in the first step", async (dtype, score_error, code) => {
+    const double = new EngineDouble({ dtype, score_error });
     const work = assemble(double.engine, await rollOut(double), rewards, { ...plain, verify_rollout: true });
     if (code === undefined) expect((await work).mismatch?.rollout_mismatch_max).toBeCloseTo(score_error, 6);
     else await expect(work).rejects.toMatchObject({ code });

@@ -1,0 +1,39 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "models/model.h"
+
+// Weights of a model: out of files, out of another model, out of nothing.
+namespace sightloop::models {
+
+// Hears how much of a long piece of work is done. May throw core::Stopped.
+using Progress = std::function<void(int64_t done, int64_t total)>;
+
+// For `build`: parameters that have a shape and no memory.
+core::ParameterRegistry::Source without_storage(at::ScalarType dtype);
+
+// Reads a Hugging Face folder into parameters of `dtype`. Every parameter must be there with its shape; tensors that no
+// parameter uses are an error. Progress in bytes.
+std::unique_ptr<Model> load(const std::filesystem::path& folder, at::ScalarType dtype, const Progress& progress);
+
+// A frozen copy: parameters that `model` trains are cloned, the others shared.
+std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config);
+
+// Fills the parameters from files; `origin` names them in errors.
+void fill(Model& model, std::span<const checkpoint::SafetensorsFile> files, const std::string& origin,
+          const Progress& progress);
+
+// Every slice of every parameter under its checkpoint name.
+std::vector<std::pair<std::string, at::Tensor>> named_tensors(const Model& model);
+
+// Random weights of one tensor: a matrix N(0, initializer_range), a norm 1, a bias 0; keyed by `seed` and its name.
+//   returns the slice's shape, float32
+at::Tensor initial_values(const core::Slice& slice, double initializer_range, uint64_t seed);
+
+}  // namespace sightloop::models

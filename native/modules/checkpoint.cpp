@@ -1,0 +1,42 @@
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "modules/modules.h"
+
+namespace sightloop::modules {
+namespace {
+
+struct Call : torch::CustomClassHolder {
+  explicit Call(Computation run) : run(std::move(run)) {}
+  Computation run;
+};
+
+// `anchor` requires a gradient always, so that the weights get theirs even where x needs none.
+class Checkpoint : public torch::autograd::Function<Checkpoint> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& /*anchor*/, const c10::intrusive_ptr<Call>& call) {
+    context->save_for_backward({x});
+    context->saved_data["call"] = c10::IValue::make_capsule(call);
+    return call->run(x);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto call = c10::static_intrusive_pointer_cast<Call>(context->saved_data["call"].toCapsule());
+    const auto x = context->get_saved_variables()[0].detach().requires_grad_(context->needs_input_grad(0));
+    const at::AutoGradMode with_graph(true);
+    torch::autograd::backward({call->run(x)}, {gradients[0]});  // adds to the gradients of the weights
+    return {x.grad(), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor checkpoint(const at::Tensor& x, Computation run) {
+  if (!at::GradMode::is_enabled()) return run(x);
+  return Checkpoint::apply(x, at::empty({0}).requires_grad_(true), c10::make_intrusive<Call>(std::move(run)));
+}
+
+}  // namespace sightloop::modules
