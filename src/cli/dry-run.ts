@@ -1,7 +1,7 @@
-import { freemem } from "node:os";
 import type { BatchArithmetic } from "../config/arithmetic.js";
+import { availableMemory } from "../config/available-memory.js";
 import { leaves } from "../config/load.js";
-import type { MemoryPlan } from "../config/memory-plan.js";
+import { type MemoryPlan, plan_phases } from "../config/memory-plan.js";
 import { gib, table } from "./format.js";
 
 export interface DryRun {
@@ -43,16 +43,15 @@ function batchLines(a: BatchArithmetic, num_items: number | undefined): readonly
   ];
 }
 
-function memoryTable({ parts, num_parameters, num_trainable_parameters }: MemoryPlan): string {
-  const total = parts.reduce((sum, part) => sum + part.bytes, 0);
+function memoryTable({ parts, num_parameters, num_trainable_parameters, peak_bytes, peak_phase }: MemoryPlan): string {
   const rows = [
-    ...parts.map((part) => [part.name, gib(part.bytes)]),
-    ["together, at most", gib(total)],
-    ["free now", gib(freemem())],
+    ...parts.map((part) => [part.name, gib(part.bytes), part.held_in.length === plan_phases.length ? "always" : part.held_in.join(", ")]),
+    ["predicted peak", gib(peak_bytes), peak_phase],
+    ["available now", gib(availableMemory()), ""],
   ];
   return [
     `Memory plan: ${num_parameters} parameters, ${num_trainable_parameters} of them trained`,
-    table(["part", "memory"], rows),
+    table(["part", "memory", "held in"], rows),
     ...parts.map((part) => `  ${part.name}: ${part.how}`),
   ].join("\n");
 }

@@ -1,13 +1,14 @@
 import { basename, join } from "node:path";
 import type { z } from "zod";
-import { needsReference } from "../config/algorithms.js";
 import { batchArithmetic } from "../config/arithmetic.js";
 import { type LoadedConfig, loadConfig } from "../config/load.js";
-import { memoryPlan } from "../config/memory-plan.js";
 import { type SftConfig, sftConfigSchema, type TrainConfig, trainConfigSchema } from "../config/schema.js";
 import { UserError } from "../errors.js";
 import type { TrainEvent } from "../pipeline/events.js";
+import { loadProcessor } from "../pipeline/data/processor.js";
+import { checkModelFolder } from "../pipeline/model-folder.js";
 import { openTrainingSet, type RunOptions } from "../pipeline/open-run.js";
+import { planMemory } from "../pipeline/plan-memory.js";
 import { runSft, runTrain } from "../pipeline/run.js";
 import { dryRunText } from "./dry-run.js";
 import { untilInterrupted } from "./interrupt.js";
@@ -19,30 +20,15 @@ import type { RunArguments } from "./run-options.js";
 export async function trainCommandLine(args: RunArguments): Promise<void> {
   const loaded = await load(trainConfigSchema, args);
   const { config } = loaded;
-  const { max_completion_tokens, max_concurrent_completions } = config.sampling;
-  if (args["dry-run"])
-    await dryRun(args, loaded, {
-      with_reference: needsReference(config.algorithm),
-      reference_path: config.reference.path,
-      completions_per_prompt: config.completions_per_prompt,
-      ...{ max_completion_tokens, max_concurrent_completions },
-    });
-  else
-    await run(args, config, (signal, loading) => runTrain(config, runOptions("train", args, config, loading), signal));
+  if (args["dry-run"]) await dryRun(args, loaded);
+  else await run(args, config, (signal, loading) => runTrain(config, runOptions("train", args, config, loading), signal));
 }
 
 /** `sightloop sft` */
 export async function sftCommandLine(args: RunArguments): Promise<void> {
   const loaded = await load(sftConfigSchema, args);
   const { config } = loaded;
-  const { max_completion_tokens, max_concurrent_completions } = config;
-  if (args["dry-run"])
-    await dryRun(args, loaded, {
-      with_reference: false,
-      reference_path: null,
-      completions_per_prompt: 1,
-      ...{ max_completion_tokens, max_concurrent_completions },
-    });
+  if (args["dry-run"]) await dryRun(args, loaded);
   else await run(args, config, (signal, loading) => runSft(config, runOptions("sft", args, config, loading), signal));
 }
 
@@ -109,28 +95,12 @@ async function run(
   }
 }
 
-interface DryRunNeeds {
-  readonly with_reference: boolean;
-  readonly reference_path: string | null;
-  readonly completions_per_prompt: number;
-  readonly max_completion_tokens: number;
-  readonly max_concurrent_completions: number;
-}
-
-async function dryRun(
-  args: RunArguments,
-  { config, origins }: LoadedConfig<TrainConfig | SftConfig>,
-  needs: DryRunNeeds,
-): Promise<void> {
-  const { length: num_items } = await openTrainingSet(config.datasets.train, process.cwd());
+async function dryRun(args: RunArguments, { config, origins }: LoadedConfig<TrainConfig | SftConfig>): Promise<void> {
+  const samples = await openTrainingSet(config.datasets.train, process.cwd());
+  const num_items = samples.length;
   const arithmetic = batchArithmetic(config, num_items);
-  const memory = await memoryPlan({
-    ...needs,
-    model: config.model,
-    max_prompt_tokens: config.prompt.max_prompt_tokens,
-    tokens_per_microbatch: config.tokens_per_microbatch,
-    image_cache_bytes: config.image_cache_bytes,
-  });
+  await checkModelFolder(config.model.path);
+  const { plan: memory } = await planMemory(config, await loadProcessor(config.model.path), samples);
   if (args.json) console.log(JSON.stringify({ config, origins: Object.fromEntries(origins), arithmetic, memory }));
   else console.log(dryRunText({ config, origins, arithmetic, num_items, memory }));
 }

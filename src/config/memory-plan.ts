@@ -1,25 +1,34 @@
-import { open, readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { z } from "zod";
-import { UserError } from "../errors.js";
+import { forwardBytes, updateBytes, value_bytes } from "./activation-memory.js";
+import { concurrent, microbatches, prefillPass, prefill_tokens, trainsVision } from "./memory-passes.js";
+import { type ModelSizes, readModelSizes } from "./model-sizes.js";
+import type { Dtype } from "./sections.js";
 
-/** Bytes that a run will need, from the model's files alone: nothing is loaded. */
+/** Peak resident memory of a training process, predicted from the model's files and the config: nothing is loaded. */
 export interface MemoryPlan {
   readonly num_parameters: number;
   readonly num_trainable_parameters: number;
   readonly parts: readonly MemoryPart[];
+  /** Highest sum of the parts that exist together. */
+  readonly peak_bytes: number;
+  readonly peak_phase: PlanPhase;
 }
+
+export const plan_phases = ["rollout", "score", "update", "optimizer_step"] as const;
+export type PlanPhase = (typeof plan_phases)[number];
 
 export interface MemoryPart {
   readonly name: string;
   readonly bytes: number;
   readonly how: string;
+  readonly held_in: readonly PlanPhase[];
 }
 
 export interface MemoryQuestion {
+  /** Resident before a model is loaded. */
+  readonly process_bytes: number;
   readonly model: {
     readonly path: string;
-    readonly dtype: "float32" | "bfloat16";
+    readonly dtype: Dtype;
     readonly train_vision_tower: boolean;
     readonly train_connector: boolean;
     readonly train_language_model: boolean;
@@ -27,164 +36,185 @@ export interface MemoryQuestion {
   readonly with_reference: boolean;
   /** null: a frozen copy of the policy, which shares what is not trained. */
   readonly reference_path: string | null;
-  readonly max_prompt_tokens: number;
+  readonly prompts: PromptSizes;
   readonly max_completion_tokens: number;
   readonly completions_per_prompt: number;
+  readonly prompts_per_step: number;
+  readonly completions_per_update: number;
+  /** False for supervised fine-tuning without evaluations: nothing is sampled. */
+  readonly samples: boolean;
+  /** Whether completions are scored: by the reference, or by the policy to verify the rollout. */
+  readonly scores: boolean;
   readonly max_concurrent_completions: number;
+  readonly kv_block_size: number;
   readonly tokens_per_microbatch: number;
+  readonly activation_checkpointing: boolean;
+  readonly pack_weights: boolean;
   readonly image_cache_bytes: number;
 }
 
-/** Sizes of the language model, in either layout of config.json (flat, or under text_config). */
-const languageSizes = z.object({
-  hidden_size: z.int().positive(),
-  num_hidden_layers: z.int().positive(),
-  num_attention_heads: z.int().positive(),
-  num_key_value_heads: z.int().positive(),
-  head_dim: z.int().positive().optional(),
-  intermediate_size: z.int().positive(),
-});
+/** The largest of the prompts looked at, and how they were chosen. */
+export interface PromptSizes {
+  /** Image tokens included. */
+  readonly tokens: number;
+  /** Patches of all images of one prompt. */
+  readonly patches: number;
+  readonly how: string;
+  /** Distinct images that the run will see, at most. */
+  readonly num_images: number;
+  readonly images_per_prompt: number;
+}
 
 const float32_bytes = 4;
-const dtype_bytes = { float32: 4, bfloat16: 2 };
+
+/** Estimates of what no other part accounts for, on Linux x86-64. */
+const engine = {
+  /** Thread stacks, compiled products and their workspaces, JavaScript's heap as the run goes on. */
+  workspace_bytes: 60 * 2 ** 20,
+  /** Freed blocks that the allocator keeps and cannot reuse, as a share of what comes and goes. */
+  fragmentation: 0.08,
+};
 
 export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> {
+  return planOf(await readModelSizes(question.model.path), question);
+}
+
+/** The plan for a model whose files have been read. */
+export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan {
+  const { vision_tower, connector, language_model } = sizes.parameters;
   const { model } = question;
-  const width = dtype_bytes[model.dtype];
-  const sizes = await readSizes(model.path);
-  const counts = await countParameters(model.path);
-  const total = counts.vision_tower + counts.connector + counts.language_model;
+  const total = vision_tower + connector + language_model;
   const trainable =
-    (model.train_vision_tower ? counts.vision_tower : 0) +
-    (model.train_connector ? counts.connector : 0) +
-    (model.train_language_model ? counts.language_model : 0);
-  const reference = !question.with_reference ? 0 : question.reference_path === null ? trainable : total;
-
-  const head = sizes.head_dim ?? sizes.hidden_size / sizes.num_attention_heads;
-  const kv_bytes_per_token = 2 * sizes.num_hidden_layers * sizes.num_key_value_heads * head * width;
-  const prompts = Math.ceil(question.max_concurrent_completions / question.completions_per_prompt);
-  const kv_tokens =
-    prompts * question.max_prompt_tokens + question.max_concurrent_completions * question.max_completion_tokens;
-  // Kept for backward in one layer: two norms, q, k, v, attention output, its projection, gate, up, product, two residuals.
-  const values_per_token = sizes.num_hidden_layers * (9 * sizes.hidden_size + 3 * sizes.intermediate_size);
-
+    (model.train_vision_tower ? vision_tower : 0) +
+    (model.train_connector ? connector : 0) +
+    (model.train_language_model ? language_model : 0);
+  const parts = [
+    ...processParts(question),
+    ...weightParts(question, total, trainable),
+    imageCache(sizes, question),
+    ...(question.samples ? rolloutParts(sizes, question) : []),
+    ...passParts(sizes, question),
+  ];
+  const held = (phase: PlanPhase): number =>
+    parts.filter(({ held_in }) => held_in.includes(phase)).reduce((sum, part) => sum + part.bytes, 0);
+  const peak_phase = plan_phases.reduce((a, b) => (held(b) > held(a) ? b : a));
   return {
-    num_parameters: total,
-    num_trainable_parameters: trainable,
-    parts: [
-      { name: "weights", bytes: total * width, how: `${total} parameters x ${width} B` },
-      {
-        name: "gradients",
-        bytes: trainable * (model.dtype === "float32" ? float32_bytes : float32_bytes + width),
-        how:
-          model.dtype === "float32"
-            ? `${trainable} trainable parameters x 4 B`
-            : `${trainable} trainable parameters x (4 B summed + ${width} B of one microbatch)`,
-      },
-      { name: "moments", bytes: 2 * trainable * float32_bytes, how: `${trainable} trainable parameters x 2 x 4 B` },
-      {
-        name: "masters",
-        bytes: model.dtype === "float32" ? 0 : trainable * float32_bytes,
-        how:
-          model.dtype === "float32"
-            ? "the float32 weights themselves"
-            : `${trainable} trainable parameters x 4 B, from the first update on`,
-      },
-      {
-        name: "reference",
-        bytes: reference * width,
-        how: question.with_reference
-          ? `${reference} parameters x ${width} B${reference < total ? "; the others are shared with the policy" : ""}`
-          : "no KL coefficient above 0",
-      },
-      {
-        name: "kv cache",
-        bytes: kv_tokens * kv_bytes_per_token,
-        how: `at most: ${prompts} prompts x ${question.max_prompt_tokens} + ${question.max_concurrent_completions} completions x ${question.max_completion_tokens} tokens, ${kv_bytes_per_token} B each`,
-      },
-      {
-        name: "activations",
-        bytes: question.tokens_per_microbatch * values_per_token * width,
-        how: `estimate: ${question.tokens_per_microbatch} tokens x ${values_per_token} values x ${width} B`,
-      },
-      { name: "image cache", bytes: question.image_cache_bytes, how: "at most: image_cache_bytes" },
-    ],
+    ...{ num_parameters: total, num_trainable_parameters: trainable, parts },
+    ...{ peak_bytes: held(peak_phase), peak_phase },
   };
 }
 
-async function readSizes(folder: string): Promise<z.infer<typeof languageSizes>> {
-  const file = join(folder, "config.json");
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (cause) {
-    throw new UserError(
-      "FILE_NOT_FOUND",
-      `${file} cannot be read`,
-      "model.path must be a folder in the Hugging Face layout; `sightloop init` makes one.",
-      { cause },
-    );
-  }
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch (cause) {
-    throw new UserError("CHECKPOINT_INVALID", `${file} is not valid JSON`, "Copy the model again.", { cause });
-  }
-  const object = parsed as { text_config?: unknown };
-  const sizes = languageSizes.safeParse(object.text_config ?? object);
-  if (sizes.success) return sizes.data;
-  const key = sizes.error.issues[0]!.path.join(".");
-  throw new UserError(
-    "CHECKPOINT_INVALID",
-    `${file}: ${key} is missing or not a positive number`,
-    "Copy the model again.",
-  );
+const always = plan_phases;
+
+const processParts = ({ process_bytes }: MemoryQuestion): readonly MemoryPart[] => [
+  {
+    ...{ name: "process", bytes: process_bytes, held_in: always },
+    how: "Node, libtorch, tokenizer and dataset, resident before the model is loaded",
+  },
+  {
+    ...{ name: "workspace", bytes: engine.workspace_bytes, held_in: always },
+    how: "estimate: threads, compiled products, JavaScript's heap",
+  },
+];
+
+function weightParts(question: MemoryQuestion, total: number, trainable: number): readonly MemoryPart[] {
+  const { model, with_reference, reference_path } = question;
+  const bytes = value_bytes[model.dtype];
+  const narrow = model.dtype !== "float32";
+  const reference = !with_reference ? 0 : reference_path === null ? trainable : total;
+  return [
+    { name: "weights", bytes: total * bytes, how: `${total} parameters x ${bytes} B`, held_in: always },
+    {
+      ...{ name: "moments", bytes: 2 * trainable * float32_bytes, held_in: always },
+      how: `${trainable} trainable parameters x 2 x 4 B, from the first update on`,
+    },
+    {
+      ...{ name: "masters", bytes: narrow ? trainable * float32_bytes : 0, held_in: always },
+      how: narrow
+        ? `${trainable} trainable parameters x 4 B, from the first update on`
+        : "the float32 weights themselves",
+    },
+    {
+      ...{ name: "reference", bytes: reference * bytes, held_in: always },
+      how: with_reference
+        ? `${reference} parameters x ${bytes} B${reference < total ? "; the others are shared with the policy" : ""}`
+        : "no KL coefficient above 0",
+    },
+    {
+      ...{ name: "gradients", bytes: trainable * (float32_bytes + (narrow ? bytes : 0)) },
+      how: `${trainable} trainable parameters x ${narrow ? `(4 B summed + ${bytes} B of one microbatch)` : "4 B"}`,
+      // One microbatch's gradients take the place of its activations.
+      held_in: microbatches(question).count > 1 ? ["update", "optimizer_step"] : ["optimizer_step"],
+    },
+  ];
 }
 
-/** Parameters by part, from the headers of the safetensors files. */
-async function countParameters(
-  folder: string,
-): Promise<Record<"vision_tower" | "connector" | "language_model", number>> {
-  const counts = { vision_tower: 0, connector: 0, language_model: 0 };
-  const files = (await readdir(folder)).filter((name) => name.endsWith(".safetensors"));
-  if (files.length === 0)
-    throw new UserError("CHECKPOINT_INVALID", `${folder} holds no *.safetensors file`, "Copy the model again.");
-  for (const name of files)
-    for (const [tensor, shape] of await readShapes(join(folder, name))) {
-      const part = /\bvisual\.merger\./.test(tensor)
-        ? "connector"
-        : /\bvisual\./.test(tensor)
-          ? "vision_tower"
-          : "language_model";
-      counts[part] += shape.reduce((product, length) => product * length, 1);
-    }
-  return counts;
+function rolloutParts(sizes: ModelSizes, question: MemoryQuestion): readonly MemoryPart[] {
+  const { blocks, width, kv_width, intermediate, vocabulary } = sizes.language;
+  const { dtype } = question.model;
+  const { completions, prompts } = concurrent(question);
+  const packed = blocks * width * (2 * width + 2 * kv_width + 3 * intermediate) + vocabulary * width;
+  const packs = question.pack_weights && dtype === "float32";
+  const decoding = (completions + prompts) * vocabulary * float32_bytes;
+  return [
+    {
+      ...{ name: "packed weights", bytes: packs ? packed * float32_bytes : 0, held_in: ["rollout", "score"] },
+      how: packs ? `${packed} values of the language model x 4 B, laid out for decoding` : "none: pack_weights, dtype",
+    },
+    kvCache(sizes, question),
+    {
+      ...{ name: "sampling", held_in: ["rollout"] },
+      bytes: slack(forwardBytes(sizes, prefillPass(question), dtype) + decoding),
+      how: `one block's values of at most ${prefill_tokens} prompt tokens; logits of ${completions} completions and ${prompts} prompts`,
+    },
+  ];
 }
 
-/** Header of a safetensors file: 8 bytes of length (little endian), then JSON { name: { shape, ... } }. */
-async function readShapes(file: string): Promise<[string, number[]][]> {
-  const handle = await open(file, "r");
-  try {
-    const { size } = await handle.stat();
-    const prefix = Buffer.alloc(8);
-    await handle.read(prefix, 0, 8, 0);
-    const length = Number(prefix.readBigUInt64LE());
-    if (size < 8 || length > size - 8) throw new Error("the header is longer than the file");
-    const header = Buffer.alloc(length);
-    await handle.read(header, 0, length, 8);
-    const parsed = JSON.parse(header.toString("utf8")) as Record<string, { shape: number[] }>;
-    return Object.entries(parsed)
-      .filter(([tensor]) => tensor !== "__metadata__")
-      .map(([tensor, { shape }]) => [tensor, shape]);
-  } catch (cause) {
-    throw new UserError(
-      "CHECKPOINT_INVALID",
-      `${file} is truncated or not a safetensors file: ${(cause as Error).message}`,
-      "Copy the model again.",
-      { cause },
-    );
-  } finally {
-    await handle.close();
-  }
+/** Blocks that hold a position: of each prompt once, and of every completion. What is only reserved is not resident. */
+function kvCache(sizes: ModelSizes, question: MemoryQuestion): MemoryPart {
+  const { kv_width, blocks: layers } = sizes.language;
+  const { kv_block_size: size, max_completion_tokens } = question;
+  const { completions, prompts } = concurrent(question);
+  const blocks =
+    prompts * Math.ceil(question.prompts.tokens / size) + completions * Math.ceil((max_completion_tokens - 1) / size);
+  const block_bytes = 2 * layers * kv_width * size * value_bytes[question.model.dtype];
+  return {
+    ...{ name: "kv cache", bytes: blocks * block_bytes, held_in: ["rollout"] },
+    how: `${prompts} prompts x ${question.prompts.tokens} and ${completions} completions x ${max_completion_tokens} tokens take ${blocks} blocks of ${block_bytes} B`,
+  };
+}
+
+function passParts(sizes: ModelSizes, question: MemoryQuestion): readonly MemoryPart[] {
+  const { prompts, activation_checkpointing, model } = question;
+  const { largest } = microbatches(question);
+  const scoring: MemoryPart = {
+    ...{ name: "scoring", held_in: ["score"], bytes: slack(forwardBytes(sizes, largest, model.dtype)) },
+    how: `one block's values of ${largest.tokens} tokens, and logits in chunks`,
+  };
+  return [
+    ...(question.scores ? [scoring] : []),
+    {
+      ...{ name: "activations", held_in: ["update"] },
+      bytes: slack(updateBytes(sizes, largest, { ...model, activation_checkpointing })),
+      how: `${largest.tokens} tokens at once${activation_checkpointing ? ", each block's input and one block's values" : ", every block's values"}, and logits in chunks; prompts of ${prompts.tokens} tokens (${prompts.how})`,
+    },
+  ];
+}
+
+const slack = (bytes: number): number => Math.round(bytes * (1 + engine.fragmentation));
+
+/** Pixels of every image, and features of a frozen tower. A step's own images stay, whatever the budget. */
+function imageCache(sizes: ModelSizes, question: MemoryQuestion): MemoryPart {
+  const { patches, images_per_prompt, num_images } = question.prompts;
+  const { vision, language } = sizes;
+  const features = trainsVision(question) ? 0 : language.width * value_bytes[question.model.dtype];
+  const per_patch = vision === undefined ? 0 : vision.pixel_bytes + features / vision.merged_patches;
+  const bytes_of = (images: number): number =>
+    images_per_prompt === 0 ? 0 : Math.round(((images * patches) / images_per_prompt) * per_patch);
+  const step = bytes_of(question.prompts_per_step * images_per_prompt);
+  return {
+    ...{ name: "image cache", held_in: always },
+    bytes: Math.max(step, Math.min(question.image_cache_bytes, bytes_of(num_images))),
+    how: `pixels${features === 0 ? "" : " and features"} of ${num_images} images, at most image_cache_bytes or one step's`,
+  };
 }

@@ -42,15 +42,23 @@ const languageSchema = z.object({
   intermediate_size: size,
   vocab_size: size,
 });
-const visionSchema = z.object({
+const towerSchema = z.object({
   depth: size,
-  hidden_size: size,
   num_heads: size,
-  intermediate_size: size,
   patch_size: size,
   temporal_patch_size: size.default(2),
   spatial_merge_size: size.default(2),
 });
+/** Qwen2.5-VL's and Qwen2-VL's names for the tower's own sizes. */
+const visionSchema = z.union([
+  towerSchema
+    .extend({ embed_dim: size, mlp_ratio: z.number().positive() })
+    .transform(({ embed_dim, mlp_ratio, ...tower }) => ({
+      ...tower,
+      ...{ hidden_size: embed_dim, intermediate_size: embed_dim * mlp_ratio },
+    })),
+  towerSchema.extend({ hidden_size: size, intermediate_size: size }),
+]);
 
 export async function readModelSizes(folder: string): Promise<ModelSizes> {
   const { language, vision } = await readConfig(folder);

@@ -7,6 +7,7 @@ export const size = z.int().nonnegative();
 const path = z.string().min(1);
 
 export const dtypeSchema = z.enum(["float32", "bfloat16"]);
+export type Dtype = z.infer<typeof dtypeSchema>;
 
 export const modelSchema = z.strictObject({
   /** Folder in the Hugging Face layout: config.json, *.safetensors, tokenizer and preprocessor files. */
@@ -121,6 +122,8 @@ export const common = {
   activation_checkpointing: z.boolean().default(false),
   /** Bytes of resized images and vision features kept between steps. */
   image_cache_bytes: size.default(2 ** 30),
+  /** Start even if the predicted peak of memory exceeds what is available; see `--dry-run` for the prediction. */
+  ignore_memory_plan: z.boolean().default(false),
   model: modelSchema,
   prompt: promptSchema.prefault({}),
   evaluate: evaluateSchema.prefault({}),

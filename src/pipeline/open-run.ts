@@ -13,6 +13,7 @@ import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
 import type { Loop } from "./loop.js";
 import { checkModelFolder } from "./model-folder.js";
+import { planMemory } from "./plan-memory.js";
 import { type ProcessorFiles, readProcessorFiles, saveCheckpoint } from "./save.js";
 
 export interface RunOptions {
@@ -61,6 +62,7 @@ export async function openRun(config: TrainConfig | SftConfig, needs: Needs, opt
   const num_items = isIndexed(source) ? source.length : undefined;
   const arithmetic = batchArithmetic(config, num_items);
   const splits = await openSplits(config, base_folder);
+  (await planMemory(config, processor, isIndexed(source) ? source : undefined)).check();
   const record = await openRecord(config, options.resume, num_items);
   let opened: Engine | undefined;
   try {

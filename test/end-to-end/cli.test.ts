@@ -130,7 +130,8 @@ test("a dry run shows origins, batches and memory, and writes nothing", async ()
   expect(stdout).toMatch(/^prompts_per_step +3 +run\.yaml:\d+$/m);
   expect(stdout).toMatch(/^sampling\.top_p +1 +default$/m);
   expect(stdout).toContain("prompts_per_step 3 x completions_per_prompt 4 = 12 completions a step");
-  expect(stdout).toMatch(/^kv cache +[\d.]+ GiB$/m);
+  expect(stdout).toMatch(/^kv cache +[\d.]+ GiB +rollout$/m);
+  expect(stdout).toMatch(/^predicted peak +[\d.]+ GiB +(rollout|score|update)$/m);
   expect(readdirSync(place.folder)).toEqual(before);
 });
 

@@ -6,6 +6,7 @@ import { textPrinter } from "../../../src/cli/generate.js";
 import { line, presenter } from "../../../src/cli/present.js";
 import { timestamp } from "../../../src/cli/run-training.js";
 import { batchArithmetic } from "../../../src/config/arithmetic.js";
+import { plan_phases } from "../../../src/config/memory-plan.js";
 import type { EvaluationResult } from "../../../src/evaluate/result.js";
 import type { TrainEvent } from "../../../src/pipeline/events.js";
 import { formatMetric, metric, metrics } from "../../../src/reports/metrics.js";
@@ -207,8 +208,8 @@ test("a dry run shows values with origins, the batch keys and the memory", () =>
     arithmetic: batchArithmetic({ ...keys, steps: 10 }, 20),
     num_items: 20,
     memory: {
-      ...{ num_parameters: 10, num_trainable_parameters: 5 },
-      parts: [{ name: "weights", bytes: 2 ** 30, how: "10 parameters x 4 B" }],
+      ...{ num_parameters: 10, num_trainable_parameters: 5, peak_bytes: 2 ** 31, peak_phase: "update" as const },
+      parts: [{ name: "weights", bytes: 2 ** 30, how: "10 parameters x 4 B", held_in: plan_phases }],
     },
   });
   for (const expected of [
@@ -217,7 +218,8 @@ test("a dry run shows values with origins, the batch keys and the memory", () =>
     "prompts_per_step 4 x completions_per_prompt 2 = 8 completions a step",
     "/ completions_per_update 4 = 2 optimizer steps a step",
     "10 steps = 20 optimizer steps, 80 completions, 2.00 epochs of 20 samples",
-    "weights            1.00 GiB",
+    "weights         1.00 GiB always",
+    "predicted peak  2.00 GiB update",
   ])
     expect(text.replace(/ +/g, " ")).toContain(expected.replace(/ +/g, " "));
 });
