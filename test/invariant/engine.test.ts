@@ -195,6 +195,35 @@ describe("update", () => {
     await engine.close();
   });
 
+  test.each([true, false])(
+    "activation checkpointing changes no gradient (vision tower trained: %s)",
+    async (vision) => {
+      const trainable = { train_vision_tower: vision, train_connector: vision, train_language_model: true };
+      const gradients = [];
+      for (const activation_checkpointing of [false, true]) {
+        const { engine, prompts } = await open({ trainable, activation_checkpointing });
+        gradients.push(
+          await engine.inspectGradients(await learnable(engine, await engine.generate(prompts, 4, SHORT))),
+        );
+        await engine.close();
+      }
+      const [plain, recomputed] = gradients;
+      expect([...recomputed!.keys()].sort()).toEqual([...plain!.keys()].sort());
+      expect([...plain!.keys()].some((name) => name.startsWith("visual."))).toBe(vision);
+      for (const [name, { data }] of plain!) expect(recomputed!.get(name)!.data, name).toEqual(data);
+    },
+  );
+
+  test("weights packed for sampling give the same tokens; scores never come from them", async () => {
+    const [packed, plain] = [await open({ pack_weights: true }), await open({ pack_weights: false })];
+    const before = await packed.engine.score(await plain.engine.generate(plain.prompts, 4, SHORT), "policy");
+    const rollouts = await packed.engine.generate(packed.prompts, 4, SHORT);
+    expect(tokens(rollouts)).toEqual(tokens(await plain.engine.generate(plain.prompts, 4, SHORT)));
+    const scored = (batch: typeof before) => listValues<Float32Array>(batch, "logprobs").values;
+    expect(scored(await packed.engine.score(rollouts, "policy"))).toEqual(scored(before));
+    for (const { engine } of [packed, plain]) await engine.close();
+  });
+
   test("groups without reward differences are left out when asked, and do not change the gradient's mean", async () => {
     const constant = { ...GRPO, loss_aggregation: "constant", kl_loss_coefficient: 0 } as const;
     const gradients = [];
