@@ -113,15 +113,31 @@ EngineThread::EngineThread(Napi::Env env)
 }
 
 EngineThread::~EngineThread() {
+  forget_environment();
+  abandon();
+}
+
+void EngineThread::forget_environment() {
   if (thread_.joinable()) napi_remove_env_cleanup_hook(env_, end_with_environment, this);
+}
+
+void EngineThread::end_with_environment(void* self) { static_cast<EngineThread*>(self)->abandon(); }
+
+void EngineThread::finish() {
+  forget_environment();
   join();
 }
 
-void EngineThread::end_with_environment(void* self) { static_cast<EngineThread*>(self)->join(); }
+void EngineThread::abandon() {
+  ending_.request_stop();
+  join();
+  // A call may hold the last reference to this thread's owner: nothing of this object is touched after them.
+  const auto unsettled = std::exchange(unsettled_, {});
+  const auto queued = std::exchange(queue_, {});
+}
 
 void EngineThread::join() {
   if (!thread_.joinable()) return;
-  ending_.request_stop();
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
@@ -129,9 +145,6 @@ void EngineThread::join() {
   changed_.notify_all();
   thread_.join();
   callback_.Release();
-  // A call may hold the last reference to this thread's owner: nothing of this object is touched after them.
-  const auto unsettled = std::exchange(unsettled_, {});
-  const auto queued = std::exchange(queue_, {});
 }
 
 Napi::Promise EngineThread::run(Napi::Env env, Job job, std::stop_token stop, std::vector<Napi::Value> inputs) {
@@ -147,7 +160,9 @@ Napi::Promise EngineThread::run(Napi::Env env, Job job, std::stop_token stop, st
   {
     const std::lock_guard lock(mutex_);
     if (closing_) {
-      call->deferred.Reject(Napi::Error::New(env, "the engine is closed").Value());
+      auto error = Napi::Error::New(env, "the engine is closed");
+      error.Set("code", Napi::String::New(env, "CHECK"));
+      call->deferred.Reject(error.Value());
       return promise;
     }
     queue_.push_back(std::move(call));
@@ -163,7 +178,7 @@ void EngineThread::work() {
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return closing_ || !queue_.empty(); });
-      if (closing_) return;
+      if (queue_.empty() || ending_.stop_requested()) return;
       call = std::move(queue_.front());
       queue_.pop_front();
     }

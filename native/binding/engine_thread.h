@@ -33,11 +33,18 @@ class EngineThread {
   // message is for the user), BUG, or DIVERGED with `divergence`.
   Napi::Promise run(Napi::Env env, Job job, std::stop_token stop = {}, std::vector<Napi::Value> inputs = {});
 
+  // Ends the thread, and its OpenMP team with it, once what is queued has run; later calls of `run` reject. On the
+  // JavaScript thread, which waits for it.
+  void finish();
+  bool finished() const { return !thread_.joinable(); }
+
  private:
   struct Call;
   void work();
-  // Stops the running job, drops what is queued and ends the thread; later calls of `run` reject.
+  // As `finish`, but stops the running job and drops what is queued.
+  void abandon();
   void join();
+  void forget_environment();
   static void end_with_environment(void* self);
   static void settle(Napi::Env env, Napi::Function, std::nullptr_t*, Call* call);
   using Callback = Napi::TypedThreadSafeFunction<std::nullptr_t, Call, &EngineThread::settle>;

@@ -57,13 +57,16 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
   });
 }
 
-// closeEngine(engine): Promise<void>   Frees the weights once what is queued has run.
+// closeEngine(engine): Promise<void>   Frees the weights and ends the thread once what is queued has run.
 Napi::Value close_engine(const Napi::CallbackInfo& info) {
   const auto handle = engine_argument(info, 0);
-  return handle->thread.run(info.Env(), [handle](const std::stop_token&) {
+  return handle->thread.run(info.Env(), [handle](const std::stop_token&) -> Settle {
     handle->engine.reset();
     core::return_freed_memory();
-    return EngineThread::nothing();
+    return [handle](Napi::Env env) {
+      handle->thread.finish();
+      return env.Undefined();
+    };
   });
 }
 

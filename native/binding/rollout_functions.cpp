@@ -109,9 +109,15 @@ Napi::Value rollout_collect(const Napi::CallbackInfo& info) {
   });
 }
 
-// rolloutClose(session): Promise<void>   Frees the KV cache.
+// rolloutClose(session): Promise<void>   Frees the KV cache, also after the engine has been closed.
 Napi::Value rollout_close(const Napi::CallbackInfo& info) {
   const auto session = session_argument(info, 0);
+  if (session->owner->thread.finished()) {
+    session->session.reset();
+    const auto done = Napi::Promise::Deferred::New(info.Env());
+    done.Resolve(info.Env().Undefined());
+    return done.Promise();
+  }
   return session->owner->thread.run(info.Env(), [session](const std::stop_token&) {
     session->session.reset();
     return EngineThread::nothing();

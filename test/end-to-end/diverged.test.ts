@@ -33,7 +33,9 @@ describe("a reward beyond float32 in step 3", () => {
     expect(error).toBeInstanceOf(DivergenceError);
     const { code, message, hint, divergence } = error as DivergenceError;
     expect(code).toBe("TRAINING_DIVERGED");
-    expect(message).toMatch(/^at optimizer step 5 the loss is NaN, and the gradients of "model\.embed_tokens\.weight".* are not finite/);
+    expect(message).toMatch(
+      /^at optimizer step 5 the loss is NaN, and the gradients of "model\.embed_tokens\.weight".* are not finite/,
+    );
     expect(message).toContain(join(run_folder(), "diverged", "step-000003.arrow"));
     expect(hint).toContain("learning_rate");
     expect(divergence.parameters.length).toBeGreaterThan(10);

@@ -29,8 +29,13 @@ test("each verb says what was wrong with what it was given", async () => {
       message: expect.stringContaining(place.path("none")) as string,
     });
   expect((await rejection(engine.loadState(place.path("none")))).code).toBe("CHECKPOINT_INVALID");
-  await engine.close();
+  const session = engine.rollout(sampling({ max_completion_tokens: 2 }));
+  await session.add(prompts, 2);
+  const [late] = await Promise.all([rejection(session.finish()), engine.close()]); // asked for before and after it closes
+  expect(late.code).toBe("ENGINE_CLOSED");
   expect((await rejection(engine.score(rollouts, "policy"))).code).toBe("ENGINE_CLOSED");
+  await session[Symbol.asyncDispose]();
+  await engine.close();
 });
 
 test("the image cache stays within its bytes, step after step", async () => {

@@ -2,14 +2,16 @@
 // ends with a line of JSON that says what was seen.
 import { readdirSync } from "node:fs";
 import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
+import { URL, pathToFileURL } from "node:url";
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 
 const { loadProcessor, openEngine, promptBatch } = await import(pathToFileURL(resolve("dist/index.js")).href);
 
-/** @param {string} model_path */
-async function open(model_path) {
-  const { image_processor } = await loadProcessor(model_path);
+const [what = "", model_path = "", times = "1"] = isMainThread ? process.argv.slice(2) : ["", workerData.model];
+const { image_processor } = await loadProcessor(model_path);
+
+function open() {
   return openEngine({
     ...{ model_path, image_processor, reference_path: null, with_reference: false },
     trainable: { train_vision_tower: true, train_connector: true, train_language_model: true },
@@ -19,7 +21,7 @@ async function open(model_path) {
       ...{ schedule: "constant", warmup_steps: 0, total_steps: 1, min_learning_rate_ratio: 0 },
     },
     ...{ completions_per_update: 8, tokens_per_microbatch: 1000, update_epochs: 1, seed: 0, threads: 2 },
-    image_cache_bytes: 2 ** 26,
+    ...{ dtype: "float32", activation_checkpointing: false, pack_weights: true, image_cache_bytes: 2 ** 26 },
   });
 }
 const prompts = promptBatch([{ prompt_id: 0, sample_id: "a", token_ids: Int32Array.of(5, 6, 7), image_ids: [] }]);
@@ -36,13 +38,13 @@ const use = () => ({
   threads: count("/proc/self/task"),
 });
 
-/** @type {Record<string, (model: string, times: number) => Promise<object>>} */
+/** @type {Record<string, (times: number) => Promise<object>>} */
 const tasks = {
   /** Opened, used and closed again and again: what is held after a tenth of the times, and at the end. */
-  async cycles(model, times) {
+  async cycles(times) {
     let warm = use();
     for (let i = 0; i < times; i++) {
-      const engine = await open(model);
+      const engine = await open();
       if (i % 10 === 0) await engine.generate(prompts, 2, sampling(2));
       await engine.close();
       if (i === Math.floor(times / 10)) warm = use();
@@ -51,14 +53,14 @@ const tasks = {
   },
 
   /** Workers that are ended while their engine samples; the main thread's own engine goes on. */
-  async workers(model, times) {
-    const engine = await open(model);
+  async workers(times) {
+    const engine = await open();
     const expected = await engine.generate(prompts, 2, sampling(6));
     let same = 0;
     for (let i = 0; i < times; i++) {
-      const worker = new Worker(new URL(import.meta.url), { workerData: { model } });
+      const worker = new Worker(new URL(import.meta.url), { workerData: { model: model_path } });
       await new Promise((started, failed) => worker.once("message", started).once("error", failed));
-      await new Promise((later) => setTimeout(later, (i * 37) % 120));
+      await sleep((i * 37) % 120);
       const [again] = await Promise.all([engine.generate(prompts, 2, sampling(6)), worker.terminate()]);
       if (String(again.getChild("token_ids")) === String(expected.getChild("token_ids"))) same += 1;
     }
@@ -67,8 +69,8 @@ const tasks = {
   },
 
   /** Rollouts whose completions never stop. */
-  async endless(model, times) {
-    const engine = await open(model);
+  async endless(times) {
+    const engine = await open();
     const seen = [];
     for (let i = 0; i < times; i++) {
       const rollouts = await engine.generate(prompts, 24, sampling(60));
@@ -83,10 +85,9 @@ const tasks = {
 };
 
 if (isMainThread) {
-  const [what = "", model = "", times = "1"] = process.argv.slice(2);
-  console.log(JSON.stringify(await tasks[what]?.(model, Number(times))));
+  console.log(JSON.stringify(await tasks[what]?.(Number(times))));
 } else {
-  const engine = await open(workerData.model);
+  const engine = await open();
   const sampled = engine.generate(prompts, 64, sampling(1500));
   parentPort?.postMessage("started");
   await sampled;

@@ -115,6 +115,6 @@ function containers(value: Json, depth = 0): (Json[] | { [key: string]: Json })[
   if (typeof value !== "object" || value === null) return [];
   const inner = Object.values(value)
     .slice(0, 200)
-    .flatMap((item) => containers(item as Json, depth + 1));
+    .flatMap((item) => containers(item, depth + 1));
   return [...Array.from({ length: Math.max(1, 8 - 2 * depth) }, () => value), ...inner];
 }
