@@ -63,8 +63,9 @@ const engine = await openEngine({
     ...{ learning_rate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1 },
     ...{ schedule: "linear", warmup_steps: 0, total_steps: (steps ?? 0) + 1, min_learning_rate_ratio: 0 },
   },
-  ...{ completions_per_update: prompts_per_step * completions_per_prompt, tokens_per_microbatch: 16384 },
+  ...{ completions_per_update: prompts_per_step * completions_per_prompt, tokens_per_microbatch: 2048 },
   ...{ update_epochs: 1, seed: 0, threads: threads ?? 2, image_cache_bytes: 0 },
+  ...{ dtype: "float32", activation_checkpointing: false, pack_weights: true },
 });
 
 for (let step = 0; step <= (steps ?? 0); step++) {
