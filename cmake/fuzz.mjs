@@ -1,6 +1,7 @@
 // npm run fuzz: the readers of foreign bytes under libFuzzer with AddressSanitizer and UBSan, two minutes each.
 //   node cmake/fuzz.mjs [--seconds 120] [safetensors | image ...]
 // Corpora live in build-fuzz/corpus and grow from run to run; an input that crashes is left in build-fuzz/found.
+import { Buffer } from "node:buffer";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

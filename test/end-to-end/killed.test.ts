@@ -58,9 +58,9 @@ const moments: Readonly<Record<string, (random: Random) => Moment>> = {
     return async (run_folder, lines) => {
       let seen = 0;
       for (;;) {
-        const { value, done } = await lines.next();
-        if (done === true) return;
-        if ((JSON.parse(value) as { type: string }).type !== "step" || ++seen < count) continue;
+        const next = await lines.next();
+        if (next.done === true) return;
+        if ((JSON.parse(next.value) as { type: string }).type !== "step" || ++seen < count) continue;
         for (let i = 0; i < 2000 && !saving(run_folder); i++) await sleep(1);
         return sleep(wait);
       }
