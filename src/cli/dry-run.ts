@@ -45,7 +45,11 @@ function batchLines(a: BatchArithmetic, num_items: number | undefined): readonly
 
 function memoryTable({ parts, num_parameters, num_trainable_parameters, peak_bytes, peak_phase }: MemoryPlan): string {
   const rows = [
-    ...parts.map((part) => [part.name, gib(part.bytes), part.held_in.length === plan_phases.length ? "always" : part.held_in.join(", ")]),
+    ...parts.map((part) => [
+      part.name,
+      gib(part.bytes),
+      part.held_in.length === plan_phases.length ? "always" : part.held_in.join(", "),
+    ]),
     ["predicted peak", gib(peak_bytes), peak_phase],
     ["available now", gib(availableMemory()), ""],
   ];

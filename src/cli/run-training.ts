@@ -21,7 +21,8 @@ export async function trainCommandLine(args: RunArguments): Promise<void> {
   const loaded = await load(trainConfigSchema, args);
   const { config } = loaded;
   if (args["dry-run"]) await dryRun(args, loaded);
-  else await run(args, config, (signal, loading) => runTrain(config, runOptions("train", args, config, loading), signal));
+  else
+    await run(args, config, (signal, loading) => runTrain(config, runOptions("train", args, config, loading), signal));
 }
 
 /** `sightloop sft` */

@@ -3,7 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checkFits } from "../../../src/config/memory-fit.js";
-import { memoryPlan, type MemoryPart, type MemoryQuestion, plan_phases, planOf } from "../../../src/config/memory-plan.js";
+import {
+  memoryPlan,
+  type MemoryPart,
+  type MemoryQuestion,
+  plan_phases,
+  planOf,
+} from "../../../src/config/memory-plan.js";
 import { type ModelSizes, readModelSizes } from "../../../src/config/model-sizes.js";
 import type { UserError } from "../../../src/errors.js";
 
