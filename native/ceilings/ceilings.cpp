@@ -51,8 +51,7 @@ double gemm_flops_per_second(const GemmShape& shape, double seconds) {
   switch (shape.product) {
     case Product::forward: {
       const auto packed = kernels::pack_weight(weight);
-      return rate({[&] { kernels::product(x, weight, {}); },
-                   [&] { kernels::packed_linear(x, packed, {}); },
+      return rate({[&] { kernels::product(x, weight, {}); }, [&] { kernels::packed_linear(x, packed, {}); },
                    [&] { at::linear(x, weight); }});
     }
     case Product::input_gradient:
