@@ -60,7 +60,7 @@ TEMPLATE = (
     "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in part %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-FIXTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../test/fixtures/tokenizers/qwen2_5")
+FIXTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../configs/processors/qwen_vl")
 
 
 def cut_tokenizer(entries, folder):

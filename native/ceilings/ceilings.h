@@ -18,8 +18,8 @@ struct GemmShape {
 // Median seconds of one call of `run`, called for at least `seconds` in all and three times, once more to warm up.
 double median_seconds(const std::function<void()>& run, double seconds);
 
-// Floating-point operations a second of a float32 product, operands warm in cache where they fit: the engine's own product
-// (kernels::product) or ATen's, whichever is faster.
+// Floating-point operations a second of a float32 product, operands warm in cache where they fit: the fastest of the
+// engine's own ways (for `forward` also over a packed weight, as it decodes) and ATen's.
 double gemm_flops_per_second(const GemmShape& shape, double seconds);
 
 // Bytes a second that all threads read from a buffer of `bytes` bytes, together.

@@ -1,5 +1,5 @@
 import { defaultThreads } from "../engine/addon.js";
-import type { EngineOptions } from "../engine/engine.js";
+import type { Dtype, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "../pipeline/data/processor.js";
 import { checkModelFolder } from "../pipeline/model-folder.js";
@@ -15,6 +15,8 @@ export interface StepOptions extends StepWork {
   readonly steps: number;
   readonly trainable: "all" | "language_model";
   readonly tokens_per_microbatch: number;
+  readonly dtype: Dtype;
+  readonly activation_checkpointing: boolean;
   /** 0 takes all cores. */
   readonly threads: number;
 }
@@ -138,8 +140,8 @@ function engineOptions(options: StepOptions, processor: Processor, threads: numb
       seed,
       threads,
       image_cache_bytes: 2 ** 28,
-      dtype: "float32",
-      activation_checkpointing: false,
+      dtype: options.dtype,
+      activation_checkpointing: options.activation_checkpointing,
       pack_weights: true,
     },
   };

@@ -3,7 +3,7 @@ import type { BlockSizes, ModelSizes } from "./model-sizes.js";
 
 /**
  * Bytes that forward and backward passes hold, read off native/modules and native/kernels. Every constant that belongs to
- * how the engine computes, rather than to a model, is in this file and in memory-plan.ts's `engine`.
+ * how the engine computes, rather than to a model, is in this file, or an estimate in memory-plan.ts.
  */
 
 export const value_bytes = { float32: 4, bfloat16: 2 } as const;

@@ -1,5 +1,6 @@
 import { forwardBytes, updateBytes, value_bytes } from "./activation-memory.js";
-import { concurrent, microbatches, prefillPass, prefill_tokens, trainsVision } from "./memory-passes.js";
+import { imageCache, kvCache } from "./memory-caches.js";
+import { concurrent, microbatches, prefillPass, prefill_tokens } from "./memory-passes.js";
 import { type ModelSizes, readModelSizes } from "./model-sizes.js";
 import type { Dtype } from "./sections.js";
 
@@ -67,12 +68,12 @@ export interface PromptSizes {
 
 const float32_bytes = 4;
 
-/** Estimates of what no other part accounts for, on Linux x86-64. */
-const engine = {
+/** Estimates of what no formula accounts for, fitted to measured peaks on Linux x86-64 (test/end-to-end/memory-plan.test.ts). */
+const estimates = {
   /** Thread stacks, compiled products and their workspaces, JavaScript's heap as the run goes on. */
-  workspace_bytes: 60 * 2 ** 20,
-  /** Freed blocks that the allocator keeps and cannot reuse, as a share of what comes and goes. */
-  fragmentation: 0.08,
+  workspace_bytes: 45 * 2 ** 20,
+  /** What small blocks that stay hold apart, so that the next phase cannot reuse it. */
+  fragmented_bytes: 80 * 2 ** 20,
 };
 
 export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> {
@@ -88,19 +89,30 @@ export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan 
     (model.train_vision_tower ? vision_tower : 0) +
     (model.train_connector ? connector : 0) +
     (model.train_language_model ? language_model : 0);
-  const parts = [
+  const needed = [
     ...processParts(question),
     ...weightParts(question, total, trainable),
     imageCache(sizes, question),
     ...(question.samples ? rolloutParts(sizes, question) : []),
     ...passParts(sizes, question),
   ];
-  const held = (phase: PlanPhase): number =>
-    parts.filter(({ held_in }) => held_in.includes(phase)).reduce((sum, part) => sum + part.bytes, 0);
+  const held = (phase: PlanPhase): number => sumOf(needed.filter(({ held_in }) => held_in.includes(phase)));
   const peak_phase = plan_phases.reduce((a, b) => (held(b) > held(a) ? b : a));
+  const parts = [...needed, fragmentation(needed, peak_phase)];
   return {
     ...{ num_parameters: total, num_trainable_parameters: trainable, parts },
-    ...{ peak_bytes: held(peak_phase), peak_phase },
+    ...{ peak_bytes: sumOf(parts.filter(({ held_in }) => held_in.includes(peak_phase))), peak_phase },
+  };
+}
+
+const sumOf = (parts: readonly MemoryPart[]): number => parts.reduce((sum, { bytes }) => sum + bytes, 0);
+
+/** Freed memory stays with the process (native/core/host_memory.cpp), and not all of it serves the next phase. */
+function fragmentation(parts: readonly MemoryPart[], peak_phase: PlanPhase): MemoryPart {
+  const freed = sumOf(parts.filter(({ held_in }) => !held_in.includes(peak_phase)));
+  return {
+    ...{ name: "fragmentation", bytes: Math.min(freed, estimates.fragmented_bytes), held_in: always },
+    how: `estimate: what phases other than ${peak_phase} have freed and cannot be reused`,
   };
 }
 
@@ -112,7 +124,7 @@ const processParts = ({ process_bytes }: MemoryQuestion): readonly MemoryPart[] 
     how: "Node, libtorch, tokenizer and dataset, resident before the model is loaded",
   },
   {
-    ...{ name: "workspace", bytes: engine.workspace_bytes, held_in: always },
+    ...{ name: "workspace", bytes: estimates.workspace_bytes, held_in: always },
     how: "estimate: threads, compiled products, JavaScript's heap",
   },
 ];
@@ -164,57 +176,25 @@ function rolloutParts(sizes: ModelSizes, question: MemoryQuestion): readonly Mem
     kvCache(sizes, question),
     {
       ...{ name: "sampling", held_in: ["rollout"] },
-      bytes: slack(forwardBytes(sizes, prefillPass(question), dtype) + decoding),
+      bytes: forwardBytes(sizes, prefillPass(question), dtype) + decoding,
       how: `one block's values of at most ${prefill_tokens} prompt tokens; logits of ${completions} completions and ${prompts} prompts`,
     },
   ];
-}
-
-/** Blocks that hold a position: of each prompt once, and of every completion. What is only reserved is not resident. */
-function kvCache(sizes: ModelSizes, question: MemoryQuestion): MemoryPart {
-  const { kv_width, blocks: layers } = sizes.language;
-  const { kv_block_size: size, max_completion_tokens } = question;
-  const { completions, prompts } = concurrent(question);
-  const blocks =
-    prompts * Math.ceil(question.prompts.tokens / size) + completions * Math.ceil((max_completion_tokens - 1) / size);
-  const block_bytes = 2 * layers * kv_width * size * value_bytes[question.model.dtype];
-  return {
-    ...{ name: "kv cache", bytes: blocks * block_bytes, held_in: ["rollout"] },
-    how: `${prompts} prompts x ${question.prompts.tokens} and ${completions} completions x ${max_completion_tokens} tokens take ${blocks} blocks of ${block_bytes} B`,
-  };
 }
 
 function passParts(sizes: ModelSizes, question: MemoryQuestion): readonly MemoryPart[] {
   const { prompts, activation_checkpointing, model } = question;
   const { largest } = microbatches(question);
   const scoring: MemoryPart = {
-    ...{ name: "scoring", held_in: ["score"], bytes: slack(forwardBytes(sizes, largest, model.dtype)) },
+    ...{ name: "scoring", held_in: ["score"], bytes: forwardBytes(sizes, largest, model.dtype) },
     how: `one block's values of ${largest.tokens} tokens, and logits in chunks`,
   };
   return [
     ...(question.scores ? [scoring] : []),
     {
       ...{ name: "activations", held_in: ["update"] },
-      bytes: slack(updateBytes(sizes, largest, { ...model, activation_checkpointing })),
+      bytes: updateBytes(sizes, largest, { ...model, activation_checkpointing }),
       how: `${largest.tokens} tokens at once${activation_checkpointing ? ", each block's input and one block's values" : ", every block's values"}, and logits in chunks; prompts of ${prompts.tokens} tokens (${prompts.how})`,
     },
   ];
-}
-
-const slack = (bytes: number): number => Math.round(bytes * (1 + engine.fragmentation));
-
-/** Pixels of every image, and features of a frozen tower. A step's own images stay, whatever the budget. */
-function imageCache(sizes: ModelSizes, question: MemoryQuestion): MemoryPart {
-  const { patches, images_per_prompt, num_images } = question.prompts;
-  const { vision, language } = sizes;
-  const features = trainsVision(question) ? 0 : language.width * value_bytes[question.model.dtype];
-  const per_patch = vision === undefined ? 0 : vision.pixel_bytes + features / vision.merged_patches;
-  const bytes_of = (images: number): number =>
-    images_per_prompt === 0 ? 0 : Math.round(((images * patches) / images_per_prompt) * per_patch);
-  const step = bytes_of(question.prompts_per_step * images_per_prompt);
-  return {
-    ...{ name: "image cache", held_in: always },
-    bytes: Math.max(step, Math.min(question.image_cache_bytes, bytes_of(num_images))),
-    how: `pixels${features === 0 ? "" : " and features"} of ${num_images} images, at most image_cache_bytes or one step's`,
-  };
 }

@@ -9,8 +9,8 @@ export interface GemmShape {
 }
 
 /**
- * Floating-point operations a second of float32 products of this shape, by the engine's way or libtorch's, whichever is
- * faster; operands warm in cache where they fit. Medians over about `seconds` each.
+ * Floating-point operations a second of float32 products of this shape, by the fastest of the engine's ways and
+ * libtorch's; operands warm in cache where they fit. Medians over about `seconds` each.
  */
 export const measureGemm = (
   { product, rows, inputs, outputs }: GemmShape,

@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { dtypeOption } from "../dtype.js";
 import type { BenchArguments } from "../bench.js";
 
 export const benchCommand: CommandModule<object, BenchArguments> = {
@@ -33,6 +34,12 @@ export const benchCommand: CommandModule<object, BenchArguments> = {
         describe: "score a frozen reference; --no-reference leaves it out",
       })
       .option("tokens-per-microbatch", { type: "number", default: 16384 })
+      .option("dtype", dtypeOption)
+      .option("activation-checkpointing", {
+        type: "boolean",
+        default: false,
+        describe: "keep only every block's input for the backward pass",
+      })
       .option("sweep", {
         choices: ["completions", "new_tokens", "prompt_length", "images", "width"] as const,
         describe: "step time as one size doubles, instead of the table of phases; width: random models only",
