@@ -99,7 +99,7 @@ for (const name of values.cases.split(",")) {
   for (let round = 0; round < Number(values.rounds); round++)
     for (const [side, [program, args]] of Object.entries(sides(folder, one.microbatch))) {
       const printed = (await lines(program, args))
-        .filter((line) => line.startsWith("{"))
+        .filter((line) => line.startsWith('{"')) // TRL prints dictionaries of its own
         .map((line) => JSON.parse(line));
       const timed = /** @type {Step[]} */ (printed.slice(1, -1)); // the first warms up
       const run = /** @type {Run} */ (printed.at(-1));

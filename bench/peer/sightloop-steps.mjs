@@ -66,7 +66,6 @@ const engine = await openEngine({
   },
   ...{ completions_per_update: prompts_per_step * completions_per_prompt, tokens_per_microbatch: 2048 },
   ...{ update_epochs: 1, seed: 0, threads: threads ?? 2, image_cache_bytes: 0 },
-  ...{ dtype: "float32", activation_checkpointing: false, pack_weights: true },
 });
 
 for (let step = 0; step <= (steps ?? 0); step++) {
