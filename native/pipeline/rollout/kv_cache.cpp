@@ -5,6 +5,11 @@
 #include "kernels/kernels.h"
 
 namespace sightloop::rollout {
+namespace {
+
+constexpr int64_t kMostReservedBytes = int64_t{4} << 30;  // some systems count memory that is never touched
+
+}  // namespace
 
 KvCache::KvCache(const models::Model& model, int64_t block_size)
     : block_size_(block_size),
@@ -16,6 +21,12 @@ KvCache::KvCache(const models::Model& model, int64_t block_size)
 }
 
 void KvCache::reserve(int64_t blocks) {
+  const auto per_block =
+      static_cast<int64_t>(2 * keys_.size() * c10::elementSize(dtype_)) * kv_heads_ * head_width_ * block_size_;
+  grow_to(std::min(blocks, kMostReservedBytes / per_block));
+}
+
+void KvCache::grow_to(int64_t blocks) {
   if (blocks <= num_blocks_) return;
   const auto grow = [&](at::Tensor& cache, at::IntArrayRef block_shape) {
     auto shape = block_shape.vec();
@@ -31,7 +42,7 @@ void KvCache::reserve(int64_t blocks) {
 
 std::vector<int32_t> KvCache::take(int64_t positions) {
   const auto count = blocks_for(positions), fresh = count - static_cast<int64_t>(free_.size());
-  if (fresh > num_blocks_ - used_blocks_) reserve(std::max(used_blocks_ + fresh, 2 * num_blocks_));
+  if (fresh > num_blocks_ - used_blocks_) grow_to(std::max(used_blocks_ + fresh, 2 * num_blocks_));
   for (int64_t i = 0; i < fresh; ++i) free_.insert(free_.begin(), static_cast<int32_t>(used_blocks_++));
   const std::vector<int32_t> taken(free_.rbegin(), free_.rbegin() + count);
   free_.resize(free_.size() - static_cast<size_t>(count));

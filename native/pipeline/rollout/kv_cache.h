@@ -14,8 +14,8 @@ class KvCache {
  public:
   KvCache(const models::Model& model, int64_t block_size);
 
-  // Room for so many blocks in all. Memory that no position was stored in stays untouched, so a generous bound costs
-  // nothing; without room the cache grows by copying.
+  // Room for so many blocks in all, up to 4 GiB. Memory that no position was stored in stays untouched, so a generous bound
+  // costs nothing; without room the cache grows by copying.
   void reserve(int64_t blocks);
   int64_t blocks_for(int64_t positions) const { return (positions + block_size_ - 1) / block_size_; }
 
@@ -35,6 +35,7 @@ class KvCache {
   void store(int64_t layer, const at::Tensor& rows, const at::Tensor& key, const at::Tensor& value);
 
  private:
+  void grow_to(int64_t blocks);
   int64_t block_size_, kv_heads_, head_width_;
   at::ScalarType dtype_;
   int64_t num_blocks_ = 0, used_blocks_ = 0;  // used: never free so far
