@@ -70,7 +70,7 @@ describe("the model", () => {
     [
       "a wrong shape",
       (folder) => editJson(`${folder}/config.json`, (json) => editSizes(json)),
-      [/expected.*got|shape/i],
+      ["config.json asks for"],
     ],
     [
       "an unknown model type",
