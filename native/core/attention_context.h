@@ -11,9 +11,9 @@ namespace sightloop::core {
 class AttentionContext {
  public:
   virtual ~AttentionContext() = default;
-  //   query [T, N, H]   key, value [T, K, H], rotated   returns [T, N, H]
   // Completions are being sampled: no gradient follows, and packed weights are used where there are any.
   virtual bool samples() const { return false; }
+  //   query [T, N, H]   key, value [T, K, H], rotated   returns [T, N, H]
   virtual at::Tensor attend(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) = 0;
 };
 

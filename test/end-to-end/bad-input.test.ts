@@ -69,8 +69,13 @@ describe("the model", () => {
     ["empty safetensors", (folder) => truncateSync(`${folder}/model.safetensors`, 0), ["model.safetensors"]],
     [
       "a wrong shape",
-      (folder) => editJson(`${folder}/config.json`, (json) => editSizes(json)),
-      ["config.json asks for"],
+      (folder) => editJson(`${folder}/config.json`, (json) => editSizes(json, -8)),
+      [/expected.*got|shape/i],
+    ],
+    [
+      "sizes that the files do not hold",
+      (folder) => editJson(`${folder}/config.json`, (json) => editSizes(json, 8)),
+      ["config.json asks for more"],
     ],
     [
       "an unknown model type",
@@ -91,9 +96,9 @@ describe("the model", () => {
 });
 
 /** One feed-forward width no longer fits the weights. */
-function editSizes(json: Record<string, unknown>): void {
+function editSizes(json: Record<string, unknown>, by: number): void {
   const text = (json["text_config"] ?? json) as Record<string, unknown>;
-  text["intermediate_size"] = Number(text["intermediate_size"]) + 8;
+  text["intermediate_size"] = Number(text["intermediate_size"]) + by;
 }
 
 function removeTemplates(folder: string): void {
