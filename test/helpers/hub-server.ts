@@ -63,7 +63,7 @@ export async function hubServer(repositories: readonly Repository[]) {
       ...(ranged && { "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` }),
     });
     if (fault === undefined || !("cut" in fault)) return void response.end(body);
-    response.write(body.subarray(0, fault.cut), () => setTimeout(() => response.destroy(), 20));
+    response.write(body.subarray(0, fault.cut), () => setTimeout(() => response.socket?.end(), 20));
   };
   const failing = (response: ServerResponse, fault: Fault | undefined): boolean => {
     if (fault === undefined || !("status" in fault)) return false;
