@@ -19,9 +19,14 @@ const isOfModel = (name: string): boolean =>
 
 /**
  * The folder of a model: one of this machine, or downloaded from the hub.
+ * @param part `processor`: all but the weights
  * @throws UserError FILE_NOT_FOUND, DOWNLOAD_FAILED
  */
-export async function locateModel(path: string, hub: HubOptions = {}): Promise<Located> {
+export async function locateModel(
+  path: string,
+  hub: HubOptions = {},
+  part: "all" | "processor" = "all",
+): Promise<Located> {
   const named = parseHubPath(path, ".");
   if (named === undefined) {
     const status = await stat(path).catch(() => undefined);
@@ -36,7 +41,9 @@ export async function locateModel(path: string, hub: HubOptions = {}): Promise<L
   const prefix = named.path === "" ? "" : `${named.path}/`;
   const choose = (paths: readonly string[]): readonly string[] => {
     const chosen = paths.filter((name) => name.startsWith(prefix) && isOfModel(name.slice(prefix.length)));
-    if (chosen.some((name) => name.endsWith(".safetensors")) && chosen.includes(`${prefix}config.json`)) return chosen;
+    const isWeights = (name: string): boolean => name.endsWith(".safetensors");
+    if (chosen.some(isWeights) && chosen.includes(`${prefix}config.json`))
+      return part === "all" ? chosen : chosen.filter((name) => !isWeights(name));
     throw failed(`${path} holds no model: config.json or *.safetensors is missing`, "Name another model or revision.");
   };
   const { folder, commit } = await snapshot("model", named, choose, hub);
