@@ -59,12 +59,17 @@ export async function dataCheck(args: DataCheckArguments): Promise<boolean> {
 async function readTarget({ target, set }: DataCheckArguments): Promise<Target> {
   if (/\.ya?ml$/.test(target)) return configTarget(target, set);
   if (set.length > 0)
-    throw new UserError("CONFIG_INVALID", "--set changes a config, and the target is a dataset", "Write the value into the dataset itself.");
+    throw new UserError(
+      "CONFIG_INVALID",
+      "--set changes a config, and the target is a dataset",
+      "Write the value into the dataset itself.",
+    );
   const is_folder = (await stat(target).catch(() => undefined))?.isDirectory() === true;
-  const short =
-    target.endsWith(".jsonl") ? { name: "jsonl", path: target }
-    : target.endsWith(".parquet") || is_folder || target.startsWith("hf:") ? { name: "parquet", path: target }
-    : undefined;
+  const short = target.endsWith(".jsonl")
+    ? { name: "jsonl", path: target }
+    : target.endsWith(".parquet") || is_folder || target.startsWith("hf:")
+      ? { name: "parquet", path: target }
+      : undefined;
   const dataset = short === undefined ? yamlOption(datasetSchema, "data check", target) : datasetSchema.parse(short);
   return {
     ...{ datasets: { rows: dataset }, model: undefined, system_prompt: undefined },
@@ -79,7 +84,11 @@ async function configTarget(file: string, set: readonly string[]): Promise<Targe
   const given = Object.entries({ train, validation, test }).filter(([, dataset]) => dataset !== null);
   const datasets = given.map(([split, dataset]): [string, DatasetConfig] => {
     if (dataset!.name !== "custom") return [split, dataset as DatasetConfig];
-    throw new UserError("CONFIG_INVALID", `${file}: datasets.${split} was given by a program`, "Name a dataset that a file can describe.");
+    throw new UserError(
+      "CONFIG_INVALID",
+      `${file}: datasets.${split} was given by a program`,
+      "Name a dataset that a file can describe.",
+    );
   });
   const { system_prompt, max_prompt_tokens, max_image_pixels } = config.prompt;
   return {

@@ -6,7 +6,8 @@ const num_pairs_listed = 20;
 
 const count = (value: number): string => value.toLocaleString("en");
 const some = (value: number, what: string): string => `${count(value)} ${what}${value === 1 ? "" : "s"}`;
-const span = ([min, max]: readonly [number, number]): string => (min === max ? count(min) : `${count(min)} to ${count(max)}`);
+const span = ([min, max]: readonly [number, number]): string =>
+  min === max ? count(min) : `${count(min)} to ${count(max)}`;
 
 export function dataReportText({ splits, shared }: DataReport, note?: string): string {
   const lines = splits.flatMap((split) => [...splitLines(split), ""]);
@@ -22,7 +23,9 @@ function splitLines(split: SplitReport): readonly string[] {
   const { num_rows, num_images, images_per_row, image_width, image_height, num_solutions, bad, repeated } = split;
   const { min, max } = images_per_row;
   const longest = (title: string, spread: Spread | null, unit: string): readonly string[] =>
-    spread === null ? [] : [`  ${title.padEnd(16)}${count(spread.max)} ${unit} at ${spread.max_place}; mean ${spread.mean.toFixed(1)}`];
+    spread === null
+      ? []
+      : [`  ${title.padEnd(16)}${count(spread.max)} ${unit} at ${spread.max_place}; mean ${spread.mean.toFixed(1)}`];
   return [
     `${split.split}: ${some(num_rows, "row")}, ${some(num_images, "image")}${num_images === 0 ? "" : ` (${span([min, max])} a row)`}, ${some(num_solutions, "solution")}`,
     ...(image_width === null || image_height === null
@@ -46,5 +49,9 @@ function pairLines<T extends { readonly first: string; readonly second: string }
   if (pairs.length === 0) return [];
   const listed = pairs.slice(0, num_pairs_listed).map((pair) => `  ${pair.first} = ${pair.second}${more(pair)}`);
   const rest = pairs.length - listed.length;
-  return [`${some(pairs.length, "question")} with the same images ${what}:`, ...listed, ...(rest > 0 ? [`  and ${count(rest)} more (--json lists all)`] : [])];
+  return [
+    `${some(pairs.length, "question")} with the same images ${what}:`,
+    ...listed,
+    ...(rest > 0 ? [`  and ${count(rest)} more (--json lists all)`] : []),
+  ];
 }

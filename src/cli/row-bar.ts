@@ -3,7 +3,10 @@ import { duration } from "./format.js";
 import { barOptions } from "./progress-bar.js";
 
 /** Of rows that are read, split after split; on stderr, and only where a person is watching. */
-export function rowBar(): Disposable & { readonly show: (split: string, done: number, total: number) => void; clear(): void } {
+export function rowBar(): Disposable & {
+  readonly show: (split: string, done: number, total: number) => void;
+  clear(): void;
+} {
   let bar: SingleBar | undefined;
   let track: { readonly split: string; readonly start: number } | undefined;
   const clear = (): void => {
@@ -19,7 +22,10 @@ export function rowBar(): Disposable & { readonly show: (split: string, done: nu
     const left = duration((seconds * (total - done)) / Math.max(1, done));
     const payload = { split, rate: (done / seconds).toFixed(0), left };
     if (bar === undefined) {
-      bar = new SingleBar({ ...barOptions, format: "{split} {bar} {value}/{total} rows  {rate} rows/s  ETA {left}" }, Presets.shades_classic);
+      bar = new SingleBar(
+        { ...barOptions, format: "{split} {bar} {value}/{total} rows  {rate} rows/s  ETA {left}" },
+        Presets.shades_classic,
+      );
       bar.start(total, done, payload);
     } else bar.update(done, payload);
   };

@@ -1,7 +1,15 @@
 import { z } from "zod";
 import { UserError } from "../errors.js";
 import { checkIndex, type Dataset, defineDataset } from "./dataset.js";
-import { distributions, drawGrid, paint, questionOf, solutionOf, textQuestionOf, totalOf } from "./fashion-grid/grid.js";
+import {
+  distributions,
+  drawGrid,
+  paint,
+  questionOf,
+  solutionOf,
+  textQuestionOf,
+  totalOf,
+} from "./fashion-grid/grid.js";
 import { loadPhotos, photo_size } from "./fashion-grid/photos.js";
 import { encodePng } from "./fashion-grid/png.js";
 import { drawsOf } from "./random.js";
@@ -44,7 +52,10 @@ export const fashionGrid = defineDataset({
       );
     const source = split === "train" ? (pool ?? "rl") : split;
     const photos = await loadPhotos(source);
-    const kind = [...(distribution === "all" ? [] : [distribution]), ...(variant === "vision_dominant" ? [] : ["text"])];
+    const kind = [
+      ...(distribution === "all" ? [] : [distribution]),
+      ...(variant === "vision_dominant" ? [] : ["text"]),
+    ];
     const name = ["fashion_grid", source, ...kind].join("-");
     const suffix = distribution === "all" ? "" : `/${distribution}`;
     return {
@@ -57,7 +68,11 @@ export const fashionGrid = defineDataset({
         const style = draw(2 ** 32) < direct_share * 2 ** 32 ? "direct" : "worked";
         const hidden = draw(side * side);
         const id = `${name}-${seed}-${index}`;
-        const bytes = encodePng(paint(grid, side, photos, distribution === "out_inverted"), photo_size * side, photo_size * side);
+        const bytes = encodePng(
+          paint(grid, side, photos, distribution === "out_inverted"),
+          photo_size * side,
+          photo_size * side,
+        );
         return {
           id,
           question: variant === "vision_dominant" ? questionOf(grid) : textQuestionOf(grid, hidden),

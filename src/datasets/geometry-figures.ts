@@ -3,7 +3,13 @@ import sharp from "sharp";
 import { z } from "zod";
 import { checkIndex, type Dataset, defineDataset } from "./dataset.js";
 import { svgOf } from "./geometry-figures/figure.js";
-import { circleArea, inscribedAngle, parallelLines, rectangleArea, rectanglePerimeter } from "./geometry-figures/other-figures.js";
+import {
+  circleArea,
+  inscribedAngle,
+  parallelLines,
+  rectangleArea,
+  rectanglePerimeter,
+} from "./geometry-figures/other-figures.js";
 import type { Kind, Problem } from "./geometry-figures/problem.js";
 import { exteriorAngle, isoscelesTriangle, pythagoras, triangleAngles } from "./geometry-figures/triangles.js";
 import { type Draw, drawsOf } from "./random.js";
@@ -83,7 +89,11 @@ function drawProblem(draw: Draw, names: readonly KindName[], split: Split): Prob
 }
 
 export function splitOf(kind: string, numbers: readonly number[]): Split {
-  const digit = createHash("sha256").update(`${kind}/${numbers.join(",")}`).digest().readUInt32BE() % 10;
+  const digit =
+    createHash("sha256")
+      .update(`${kind}/${numbers.join(",")}`)
+      .digest()
+      .readUInt32BE() % 10;
   return digit === 0 ? "test" : digit === 1 ? "validation" : "train";
 }
 

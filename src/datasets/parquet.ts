@@ -35,7 +35,10 @@ export const parquet = defineDataset({
       })
       .prefault({}),
     /** Decoded row groups kept for the next rows, as bytes; the one in use stays in any case. */
-    row_group_cache_bytes: z.int().nonnegative().default(2 ** 28),
+    row_group_cache_bytes: z
+      .int()
+      .nonnegative()
+      .default(2 ** 28),
   }),
   async open(params, { base_folder, hub }): Promise<Dataset> {
     const { path, split } = params;
@@ -61,7 +64,12 @@ export const parquet = defineDataset({
       const at = lastAtMost(starts, index);
       const group = groups[at]!;
       const row = index - starts[at]!;
-      return { group, row, place: `${group.file.path}:${group.first_row + row}`, id: `${group.file.name}:${group.first_row + row}` };
+      return {
+        group,
+        row,
+        place: `${group.file.path}:${group.first_row + row}`,
+        id: `${group.file.name}:${group.first_row + row}`,
+      };
     };
     return {
       name: path,

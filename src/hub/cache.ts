@@ -56,7 +56,9 @@ export class RepositoryCache {
   async paths(commit: string): Promise<readonly string[]> {
     const root = this.snapshot(commit);
     const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(() => []);
-    return entries.filter((entry) => !entry.isDirectory()).map((entry) => relative(root, join(entry.parentPath, entry.name)));
+    return entries
+      .filter((entry) => !entry.isDirectory())
+      .map((entry) => relative(root, join(entry.parentPath, entry.name)));
   }
 
   /** Whether the snapshot has the whole file; one whose blob is there is linked first. */

@@ -46,7 +46,9 @@ export function isSafePath(path: string, may_be_empty = false): boolean {
   if (path === "") return may_be_empty;
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\\\x00-\x1f:]/.test(path)) return false;
-  return path.split("/").every((part, i, parts) => part !== "." && part !== ".." && (part !== "" || isLast(i, parts, may_be_empty)));
+  return path
+    .split("/")
+    .every((part, i, parts) => part !== "." && part !== ".." && (part !== "" || isLast(i, parts, may_be_empty)));
 }
 
 /** A slash at the end is harmless in what a person writes. */

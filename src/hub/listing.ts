@@ -68,7 +68,9 @@ function fileOf({ path, oid, size, lfs }: z.infer<typeof entrySchema>, what: str
       `${what}: the file name ${JSON.stringify(path)} leads out of its folder; nothing was downloaded`,
       "Do not use this repository, or tell its owners.",
     );
-  return lfs == null ? { path, size, oid, checksum: "git_sha1" } : { path, size: lfs.size, oid: lfs.oid, checksum: "sha256" };
+  return lfs == null
+    ? { path, size, oid, checksum: "git_sha1" }
+    : { path, size: lfs.size, oid: lfs.oid, checksum: "sha256" };
 }
 
 /** `Link: <address>; rel="next"` */

@@ -46,8 +46,18 @@ export async function locateModel(
       return part === "all" ? chosen : chosen.filter((name) => !isWeights(name));
     throw failed(`${path} holds no model: config.json or *.safetensors is missing`, "Name another model or revision.");
   };
-  const { folder, commit } = await snapshot("model", named, choose, hub);
+  const { folder, commit } = await naming(path, () => snapshot("model", named, choose, hub));
   return { path: join(folder, named.path), pinned: pinnedPath(named, commit) };
+}
+
+/** A path without `hf:` may have been meant for this machine. */
+async function naming<T>(path: string, download: () => Promise<T>): Promise<T> {
+  try {
+    return await download();
+  } catch (error) {
+    if (path.startsWith("hf:") || !(error instanceof UserError) || error.code !== "DOWNLOAD_FAILED") throw error;
+    throw failed(`there is no folder ${path} here, and as a name on the hub: ${error.message}`, error.hint, error);
+  }
 }
 
 export interface LocateDataset {
@@ -62,10 +72,7 @@ export interface LocateDataset {
  * The file or folder of a dataset: one of this machine (which may not exist), or downloaded from the hub.
  * @throws UserError DOWNLOAD_FAILED
  */
-export async function locateDataset(
-  path: string,
-  { base_folder, hub = {}, select }: LocateDataset,
-): Promise<Located> {
+export async function locateDataset(path: string, { base_folder, hub = {}, select }: LocateDataset): Promise<Located> {
   const named = parseHubPath(path, base_folder);
   if (named === undefined) return { path: resolve(base_folder, path) };
   const choose = (files: readonly string[]): readonly string[] => {
@@ -73,7 +80,7 @@ export async function locateDataset(
       throw failed(`dataset ${named.repository} has no ${named.path}`, `It has ${someOf(files)}.`);
     return select(files, named.path);
   };
-  const { folder, commit } = await snapshot("dataset", named, choose, hub);
+  const { folder, commit } = await naming(path, () => snapshot("dataset", named, choose, hub));
   return { path: join(folder, named.path), pinned: pinnedPath(named, commit) };
 }
 

@@ -102,7 +102,10 @@ function refusal({ settings }: Hub, response: Response, what: string): UserError
   const code = response.headers.get("x-error-code") ?? "";
   const with_token = settings.token === undefined ? "no HF_TOKEN is set" : "with the HF_TOKEN that is set";
   if (code === "GatedRepo")
-    return failed(`${what}: access has to be granted by its owners (${with_token})`, `Ask for it on its page at ${settings.endpoint}, then set HF_TOKEN.`);
+    return failed(
+      `${what}: access has to be granted by its owners (${with_token})`,
+      `Ask for it on its page at ${settings.endpoint}, then set HF_TOKEN.`,
+    );
   if (response.status === 401 || response.status === 403)
     return failed(
       `${what}: does not exist on the hub, or needs permission (${response.status}; ${with_token})`,
@@ -111,7 +114,7 @@ function refusal({ settings }: Hub, response: Response, what: string): UserError
   if (response.status === 404)
     return failed(
       `${what}: does not exist on the hub (${code === "" ? "404" : code})`,
-      "Check the name and the revision. If a folder of this machine was meant: it does not exist either.",
+      "Check the name and the revision.",
     );
   return failed(`${what}: the hub answers ${response.status} (${reason(response)})`, try_again);
 }

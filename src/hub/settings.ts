@@ -27,7 +27,11 @@ function endpointOf(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url !== undefined && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "")
     return text.replace(/\/+$/, "");
-  throw new UserError("CONFIG_INVALID", "HF_ENDPOINT is not the address of a hub", "Write it like https://example.com.");
+  throw new UserError(
+    "CONFIG_INVALID",
+    "HF_ENDPOINT is not the address of a hub",
+    "Write it like https://example.com.",
+  );
 }
 
 function tokenOf(text: string | undefined): string | undefined {

@@ -40,7 +40,13 @@ export async function snapshot(
     const files = known ?? (await filesOf(hub, kind, repository, commit));
     if (known === undefined) await cache.setFiles(commit, files);
     const chosen = new Set(choose(files.map(({ path }) => path)));
-    await fetchAll(hub, cache, commit, files.filter(({ path }) => chosen.has(path)), { kind, repository });
+    await fetchAll(
+      hub,
+      cache,
+      commit,
+      files.filter(({ path }) => chosen.has(path)),
+      { kind, repository },
+    );
     return { folder, commit };
   } catch (error) {
     if (options.signal?.aborted === true)

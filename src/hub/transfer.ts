@@ -36,7 +36,11 @@ export async function transfer(hub: Hub, { file, url, target, what, on_bytes }: 
       if (state.received > 0) tries.reset();
       on_bytes(-state.done);
       if (await tries.wait()) continue;
-      throw failed(`${what}: the connection keeps breaking (${reasonOf(error)})`, "Try again: what has arrived is kept.", error);
+      throw failed(
+        `${what}: the connection keeps breaking (${reasonOf(error)})`,
+        "Try again: what has arrived is kept.",
+        error,
+      );
     }
     if (state.hash.digest("hex") === file.oid) {
       await rename(part, target);

@@ -131,11 +131,14 @@ async function checkRow(sample: Sample, place: string, counts: Tally, options: C
   counts.add({
     ...{ place, images, has_solution: solution !== undefined },
     characters: [...(history ?? []), { content: question }].reduce((sum, { content }) => sum + content.length, 0),
-    tokens: num_tokens === undefined ? undefined : {
-      prompt: num_tokens,
-      image: images.reduce((sum, image) => sum + image.num_tokens, 0),
-      solution: solution === undefined ? undefined : processor!.encode(solution).length + 1,
-    },
+    tokens:
+      num_tokens === undefined
+        ? undefined
+        : {
+            prompt: num_tokens,
+            image: images.reduce((sum, image) => sum + image.num_tokens, 0),
+            solution: solution === undefined ? undefined : processor!.encode(solution).length + 1,
+          },
   });
   return hash.digest("base64");
 }

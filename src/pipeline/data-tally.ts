@@ -28,7 +28,8 @@ export interface RowCounts {
   readonly characters: number;
   readonly images: readonly { readonly width: number; readonly height: number }[];
   readonly has_solution: boolean;
-  readonly tokens?: { readonly prompt: number; readonly image: number; readonly solution: number | undefined } | undefined;
+  readonly tokens?:
+    { readonly prompt: number; readonly image: number; readonly solution: number | undefined } | undefined;
 }
 
 export interface Tally {

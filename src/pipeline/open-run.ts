@@ -57,11 +57,7 @@ export interface OpenRun extends AsyncDisposable {
  * Opens what a run needs, cheap things first, so that a mistake shows before the model is loaded. What was opened is
  * closed again if something fails; a run folder made for it disappears.
  */
-export async function openRun(
-  given: TrainConfig | SftConfig,
-  unlocated: Needs,
-  options: RunOptions,
-): Promise<OpenRun> {
+export async function openRun(given: TrainConfig | SftConfig, unlocated: Needs, options: RunOptions): Promise<OpenRun> {
   const { base_folder, hub } = options;
   const { config, pinned } = await locateModels(given, hub);
   const needs = { ...unlocated, reference_path: "reference" in config ? config.reference.path : null };

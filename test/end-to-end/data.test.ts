@@ -9,13 +9,16 @@ import { type Outcome, sightloop, smallConfig, smallRun, start, workspace } from
 
 const place = workspace();
 const fixtures = fileURLToPath(new URL("../fixtures/datasets", import.meta.url));
-const row = (extra: Record<string, unknown> = {}): string => JSON.stringify({ question: "prices: top 3 total?", answer: "4", ...extra });
+const row = (extra: Record<string, unknown> = {}): string =>
+  JSON.stringify({ question: "prices: top 3 total?", answer: "4", ...extra });
 let hub: Awaited<ReturnType<typeof hubServer>>;
 let env: Record<string, string>;
 
 beforeAll(async () => {
   cpSync(fixtures, place.path("data"), { recursive: true });
-  const model = Object.fromEntries(readdirSync(place.model).map((name) => [name, readFileSync(join(place.model, name))]));
+  const model = Object.fromEntries(
+    readdirSync(place.model).map((name) => [name, readFileSync(join(place.model, name))]),
+  );
   const train = "data/train-00000-of-00002.parquet";
   const rows = { [train]: readFileSync(join(fixtures, "geometry3k", train)) };
   hub = await hubServer([
@@ -31,7 +34,11 @@ describe("data check", () => {
 
   test("a config in the paper's layout: every split, token counts, the longest, what splits share", async () => {
     const jsonl = (name: string) => ({ name: "jsonl", path: `data/maye/mm_math/${name}_v0.jsonl` });
-    const datasets = { train: jsonl("mm_math_rl"), validation: jsonl("mm_math_validation"), test: jsonl("math_verse_test") };
+    const datasets = {
+      train: jsonl("mm_math_rl"),
+      validation: jsonl("mm_math_validation"),
+      test: jsonl("math_verse_test"),
+    };
     const config = { ...smallRun, model: { path: "model" }, datasets, prompt: { max_prompt_tokens: 1000 } };
     writeFileSync(place.path("run.yaml"), stringify(config));
     const { code, stdout, stderr } = await check("run.yaml", "--json");
@@ -54,7 +61,15 @@ describe("data check", () => {
     writeFileSync(place.path("text.png"), "no image");
     writeFileSync(place.path("latin.txt"), "");
     const image = "data/figure.png";
-    const lines = [row({ image }), row({ image: "cut.png" }), row({ image: "text.png" }), row({ image: "none.png" }), "{", row({ image }), row({ question: "<image><image>", image })];
+    const lines = [
+      row({ image }),
+      row({ image: "cut.png" }),
+      row({ image: "text.png" }),
+      row({ image: "none.png" }),
+      "{",
+      row({ image }),
+      row({ question: "<image><image>", image }),
+    ];
     const bad = Array.from({ length: 25 }, () => "{}");
     const latin = Buffer.from('{"question": "\xe9", "answer": "1"}\n', "latin1");
     writeFileSync(place.path("bad.jsonl"), Buffer.concat([Buffer.from(`${[...lines, ...bad].join("\n")}\n`), latin]));
@@ -62,17 +77,36 @@ describe("data check", () => {
     expect(code).toBe(2);
     for (const text of [
       "rows: 33 rows, 2 images (1 a row), 0 solutions",
-      ":2: ", "cut.png (sample \"2\"): damaged, cut off, or not an image", ":3: ", ":4: image ", "none.png does not exist",
-      ":5: not valid JSON", ":7: the question has 2 <image> markers, but the sample has 1 images", ":33: not UTF-8",
-      "1 question with the same images that another row of the split has already", "31 bad rows",
+      ":2: ",
+      'cut.png (sample "2"): damaged, cut off, or not an image',
+      ":3: ",
+      ":4: image ",
+      "none.png does not exist",
+      ":5: not valid JSON",
+      ":7: the question has 2 <image> markers, but the sample has 1 images",
+      ":33: not UTF-8",
+      "1 question with the same images that another row of the split has already",
+      "31 bad rows",
     ])
       expect(stdout).toContain(text);
     expect(stdout.match(/bad\.jsonl:\d+: "question" is missing/g)).toHaveLength(25);
   });
 
   test("parquet of two splits that share a row, without a model", async () => {
-    const rows = (split: string) => ({ name: "parquet", path: "data/geometry3k", split, columns: { question: "problem" } });
-    writeFileSync(place.path("shared.yaml"), stringify({ ...smallRun, model: { path: "nowhere" }, datasets: { train: rows("train"), validation: rows("train") } }));
+    const rows = (split: string) => ({
+      name: "parquet",
+      path: "data/geometry3k",
+      split,
+      columns: { question: "problem" },
+    });
+    writeFileSync(
+      place.path("shared.yaml"),
+      stringify({
+        ...smallRun,
+        model: { path: "nowhere" },
+        datasets: { train: rows("train"), validation: rows("train") },
+      }),
+    );
     const { code, stdout } = await check("shared.yaml");
     expect(code).toBe(0);
     expect(stdout).toContain("image sizes     28 to 56 x 28 pixels (width x height)");
@@ -112,13 +146,21 @@ describe("models and datasets of the hub", () => {
   const changes = { steps: 1, datasets: { train: dataset }, evaluate: { before_training: false } };
   const train = async (offline = "") => {
     const config = smallConfig("org/tiny", place.path("run"), changes);
-    const options = { resume: offline !== "", command: "again", base_folder: ".", hub: { env: { ...env, HF_HUB_OFFLINE: offline } } };
+    const options = {
+      resume: offline !== "",
+      command: "again",
+      base_folder: ".",
+      hub: { env: { ...env, HF_HUB_OFFLINE: offline } },
+    };
     for await (const _ of runTrain(config, options, new AbortController().signal));
   };
 
   test("train downloads both, and the run's config keeps the commit, for a resume without a network", async () => {
     await train();
-    const config = parse(readFileSync(place.path("run/config.yaml"), "utf8")) as { model: object; datasets: { train: object } };
+    const config = parse(readFileSync(place.path("run/config.yaml"), "utf8")) as {
+      model: object;
+      datasets: { train: object };
+    };
     expect(config.model).toMatchObject({ path: `hf:org/tiny@${commit}` });
     expect(config.datasets.train).toMatchObject({ path: `hf:org/rows@${commit}` });
     const requests = hub.seen.length;
@@ -130,19 +172,47 @@ describe("models and datasets of the hub", () => {
     const cache = place.path("cache-2");
     mkdirSync(cache);
     const run = (...args: string[]) => start(args, place.folder, { ...env, HF_HUB_CACHE: cache }).done;
-    const checked = await run("data", "check", `{name: parquet, path: org/rows, columns: {question: problem}}`, "--model", "org/tiny", "--json");
+    const checked = await run(
+      "data",
+      "check",
+      `{name: parquet, path: org/rows, columns: {question: problem}}`,
+      "--model",
+      "org/tiny",
+      "--json",
+    );
     expect(checked.code).toBe(0);
     expect(JSON.parse(checked.stdout)).toMatchObject({ splits: [{ num_rows: 5, prompt_tokens: {} }] });
     expect(hub.seen.filter(({ url }) => url.includes("file=model.safetensors"))).toHaveLength(1); // that of the run above
-    const generated = await run("generate", "--model", "org/tiny", "--question", "total?", "--max-completion-tokens", "2", "--json");
+    const generated = await run(
+      "generate",
+      "--model",
+      "org/tiny",
+      "--question",
+      "total?",
+      "--max-completion-tokens",
+      "2",
+      "--json",
+    );
     expect([generated.code, generated.stderr]).toEqual([0, ""]);
     const rows = "{name: parquet, path: hf:org/rows, columns: {question: problem}}";
-    const evaluated = await run("evaluate", "--model", "org/tiny", "--dataset", rows, "--max-completion-tokens", "2", "--max-items", "2", "--json");
+    const evaluated = await run(
+      "evaluate",
+      "--model",
+      "org/tiny",
+      "--dataset",
+      rows,
+      "--max-completion-tokens",
+      "2",
+      "--max-items",
+      "2",
+      "--json",
+    );
     expect(evaluated.code).toBe(0);
   });
 
   test("one that does not exist is refused without a stack", async () => {
-    const { code, stderr } = await start(["generate", "--model", "org/none", "--question", "x"], place.folder, env).done;
+    const { code, stderr } = await start(["generate", "--model", "org/none", "--question", "x"], place.folder, env)
+      .done;
     expect(code).toBe(2);
     expect(stderr).toContain("model org/none@main: does not exist on the hub");
     expect(stderr).not.toContain("    at ");

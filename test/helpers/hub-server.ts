@@ -57,7 +57,8 @@ export async function hubServer(repositories: readonly Repository[]) {
     const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
     const ranged = start > 0 && !(fault !== undefined && "ignore_range" in fault);
     if (ranged && start >= bytes.length) return void response.writeHead(416).end();
-    const body = fault !== undefined && "body" in fault ? Buffer.from(fault.body) : ranged ? bytes.subarray(start) : bytes;
+    const body =
+      fault !== undefined && "body" in fault ? Buffer.from(fault.body) : ranged ? bytes.subarray(start) : bytes;
     response.writeHead(ranged ? 206 : 200, {
       "content-length": body.length,
       ...(ranged && { "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` }),
@@ -136,7 +137,9 @@ export async function hubServer(repositories: readonly Repository[]) {
 
 function entryOf(path: string, bytes: Buffer): object {
   const entry = { type: "file", path, size: bytes.length, oid: gitSha1(bytes) };
-  return is_large(bytes) ? { ...entry, lfs: { oid: hex("sha256", bytes), size: bytes.length, pointerSize: 134 } } : entry;
+  return is_large(bytes)
+    ? { ...entry, lfs: { oid: hex("sha256", bytes), size: bytes.length, pointerSize: 134 } }
+    : entry;
 }
 
 const json = (response: ServerResponse, value: unknown): void =>

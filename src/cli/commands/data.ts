@@ -23,9 +23,15 @@ const checkCommand: CommandModule<object, DataCheckArguments> = {
         defaultDescription: "none",
         describe: "key=value, over the config's; may be repeated",
       })
-      .option("max-prompt-tokens", { type: "number", describe: "longer prompts are bad rows; default: the config's, if any" })
+      .option("max-prompt-tokens", {
+        type: "number",
+        describe: "longer prompts are bad rows; default: the config's, if any",
+      })
       .option("json", { type: "boolean", default: false, describe: "one JSON object" })
-      .example("$0 data check run.yaml", "all splits, with token counts, and what they share; exit code 2 if a row is bad")
+      .example(
+        "$0 data check run.yaml",
+        "all splits, with token counts, and what they share; exit code 2 if a row is bad",
+      )
       .example('$0 data check "{name: parquet, path: org/name, split: train}"', "a dataset of the hub"),
   handler: async (args) => {
     const { dataCheck } = await import("../data-check.js");

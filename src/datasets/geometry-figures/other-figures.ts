@@ -8,7 +8,12 @@ function rectangle(width: number, height: number) {
   const [a, b, c, d] = corners;
   const center = middle(a, c);
   const angles: Figure["angles"] = [{ at: a, arms: [b, d], square: true }];
-  const segments: Figure["segments"] = [[a, b], [b, c], [c, d], [d, a]];
+  const segments: Figure["segments"] = [
+    [a, b],
+    [b, c],
+    [c, d],
+    [d, a],
+  ];
   const names = corners.map((at, i): Label => ({ text: "ABCD"[i]!, at, from: center }));
   const given_labels = [sideLabel(String(width), [a, b], center), sideLabel(String(height), [b, c], center)];
   return { figure: { segments, angles, circles: [], labels: names }, given_labels };
@@ -66,7 +71,11 @@ export const parallelLines: Kind = (draw) => {
       ? `Angle EFD corresponds to angle GEB and is ${angle} degrees; with angle EFC it makes 180, so that is 180 - ${angle} = ${asked} degrees.`
       : `Angles EFD and GEB correspond to each other at parallel lines, so they are equal: ${asked} degrees.`,
     figure: {
-      segments: [[a, b], [c, d], [g, end]],
+      segments: [
+        [a, b],
+        [c, d],
+        [g, end],
+      ],
       circles: [],
       angles: [given, wanted],
       labels: [
@@ -91,7 +100,12 @@ export const inscribedAngle: Kind = (draw) => {
     answer: String(central / 2),
     steps: `An inscribed angle is half of the central angle over the same arc: ${central} / 2 = ${central / 2} degrees.`,
     figure: {
-      segments: [[origin, a], [origin, b], [c, a], [c, b]],
+      segments: [
+        [origin, a],
+        [origin, b],
+        [c, a],
+        [c, b],
+      ],
       circles: [{ center: origin, radius: 1 }],
       angles: [
         { at: origin, arms: [a, b] },

@@ -10,7 +10,11 @@ function triangle(angle_a: number, angle_b: number): Corners {
   return [[0, 0], [side(angle_c), 0], polar(side(angle_b), angle_a)];
 }
 
-const sidesOf = ([a, b, c]: Corners): Figure["segments"] => [[a, b], [b, c], [c, a]];
+const sidesOf = ([a, b, c]: Corners): Figure["segments"] => [
+  [a, b],
+  [b, c],
+  [c, a],
+];
 
 const namesOf = (corners: Corners): readonly Label[] =>
   corners.map((at, i) => ({ text: "ABC"[i]!, at, from: middle(...corners) }));
@@ -83,13 +87,25 @@ export const exteriorAngle: Kind = (draw) => {
       segments: [...sidesOf(corners), [pc, d]],
       circles: [],
       angles: [angleAt(corners, 0), angleAt(corners, 1), { at: pc, arms: [pa, d] }],
-      labels: [...namesOf(corners).slice(0, 2), { text: "C", at: pc, from: pa }, { text: "D", at: d, from: pc }, angleLabel("?", pc, [pa, d])],
+      labels: [
+        ...namesOf(corners).slice(0, 2),
+        { text: "C", at: pc, from: pa },
+        { text: "D", at: d, from: pc },
+        angleLabel("?", pc, [pa, d]),
+      ],
     },
     given_labels: [labelAt(`${a}°`, corners, 0), labelAt(`${b}°`, corners, 1)],
   };
 };
 
-const triples = [[3, 4, 5], [5, 12, 13], [8, 15, 17], [7, 24, 25], [20, 21, 29], [9, 40, 41]] as const;
+const triples = [
+  [3, 4, 5],
+  [5, 12, 13],
+  [8, 15, 17],
+  [7, 24, 25],
+  [20, 21, 29],
+  [9, 40, 41],
+] as const;
 
 /** Two sides of a right triangle are given, the third is asked. */
 export const pythagoras: Kind = (draw) => {
@@ -98,9 +114,17 @@ export const pythagoras: Kind = (draw) => {
   const sides = [short * times, long * times, hypotenuse * times] as const; // AB, AC, BC; the right angle is at A
   const asked = draw(3);
   const names = ["AB", "AC", "BC"] as const;
-  const corners: Corners = [[0, 0], [short, 0], [0, long]];
+  const corners: Corners = [
+    [0, 0],
+    [short, 0],
+    [0, long],
+  ];
   const [pa, pb, pc] = corners;
-  const ends = [[pa, pb], [pa, pc], [pb, pc]] as const;
+  const ends = [
+    [pa, pb],
+    [pa, pc],
+    [pb, pc],
+  ] as const;
   const label = (text: string, side: number): Label => sideLabel(text, ends[side]!, middle(...corners));
   const given = [0, 1, 2].filter((side) => side !== asked);
   const [x, y] = given.map((side) => sides[side]!) as [number, number];

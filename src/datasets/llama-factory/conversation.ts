@@ -55,6 +55,7 @@ export function commonParts(
   const system = row[columns.system];
   return {
     images: imagePaths(columns.images, row[columns.images], folder),
-    system_prompt: system === undefined || system === null || system === "" ? undefined : stringOf(columns.system, system),
+    system_prompt:
+      system === undefined || system === null || system === "" ? undefined : stringOf(columns.system, system),
   };
 }

@@ -25,11 +25,20 @@ export async function readEntry(
   const twice = ["formatting", "columns", "tags"].find((key) => given[key] !== undefined);
   const path = join(folder, "dataset_info.json");
   if (twice !== undefined)
-    throw new UserError("CONFIG_INVALID", `llama_factory: ${twice} is said by ${path} already`, `Remove ${twice}, or dataset.`);
+    throw new UserError(
+      "CONFIG_INVALID",
+      `llama_factory: ${twice} is said by ${path} already`,
+      `Remove ${twice}, or dataset.`,
+    );
   const refuse = (what: string, cause?: unknown): UserError =>
-    new UserError("DATASET_INVALID", `${path}: ${what}`, "It is LLaMA-Factory's list of datasets; path names its folder.", {
-      cause,
-    });
+    new UserError(
+      "DATASET_INVALID",
+      `${path}: ${what}`,
+      "It is LLaMA-Factory's list of datasets; path names its folder.",
+      {
+        cause,
+      },
+    );
   let all: unknown;
   try {
     all = JSON.parse(await readFile(path, "utf8"));
@@ -39,7 +48,9 @@ export async function readEntry(
   const entries = z.record(z.string(), z.unknown()).safeParse(all);
   const entry = entries.success ? entries.data[dataset] : undefined;
   if (entry === undefined)
-    throw refuse(`has no dataset "${dataset}"; it has ${entries.success ? Object.keys(entries.data).join(", ") : "no list"}`);
+    throw refuse(
+      `has no dataset "${dataset}"; it has ${entries.success ? Object.keys(entries.data).join(", ") : "no list"}`,
+    );
   const parsed = entrySchema.safeParse(entry);
   if (!parsed.success) throw refuse(`"${dataset}" is not understood\n${z.prettifyError(parsed.error)}`);
   const { file_name, formatting, columns, tags } = parsed.data;

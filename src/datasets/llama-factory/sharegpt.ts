@@ -9,7 +9,9 @@ export function sharegptConversation(value: unknown, { columns, tags }: Layout, 
   const row = objectOf(value, `{"${columns.messages}": [...]}`);
   const messages = row[columns.messages];
   if (!Array.isArray(messages))
-    throw new BadRow(`"${columns.messages}" is ${messages === undefined ? "missing" : show(messages)}; expected a list of turns`);
+    throw new BadRow(
+      `"${columns.messages}" is ${messages === undefined ? "missing" : show(messages)}; expected a list of turns`,
+    );
   const said = messages.map((message: unknown) => {
     const turn = objectOf(message, `{"${tags.role_tag}": ..., "${tags.content_tag}": ...}`);
     return { role: turn[tags.role_tag], content: stringOf(tags.content_tag, turn[tags.content_tag]) };

@@ -27,7 +27,11 @@ export function filesOfSplit(paths: readonly string[], { inside, split, where }:
     .filter((path) => !path.split("/").some((part) => part.startsWith(".")))
     .sort();
   if (all.length === 0)
-    throw new UserError("DATASET_INVALID", `${where} holds no parquet file`, "Name a *.parquet file, or a folder of them.");
+    throw new UserError(
+      "DATASET_INVALID",
+      `${where} holds no parquet file`,
+      "Name a *.parquet file, or a folder of them.",
+    );
   if (all.length === 1 && all[0] === inside) return all;
   const found = Object.keys(synonyms).filter((name) => all.some((path) => names(path, synonyms[name]!)));
   const list = `it has ${all.slice(0, 6).join(", ")}${all.length > 6 ? `, ... (${all.length} files)` : ""}`;

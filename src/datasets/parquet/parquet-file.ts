@@ -1,5 +1,12 @@
 import { basename, dirname, join } from "node:path";
-import { type AsyncBuffer, asyncBufferFromFile, type FileMetaData, parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
+import {
+  type AsyncBuffer,
+  asyncBufferFromFile,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+} from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { UserError } from "../../errors.js";
 
@@ -48,7 +55,8 @@ export async function openParquet(root: string, name: string): Promise<ParquetFi
     let first_row = 0;
     row_groups = metadata.row_groups.map(({ num_rows }) => {
       const group = { num_rows: Number(num_rows), first_row };
-      if (!Number.isSafeInteger(group.num_rows) || group.num_rows < 0) throw new Error(`a row group of ${num_rows} rows`);
+      if (!Number.isSafeInteger(group.num_rows) || group.num_rows < 0)
+        throw new Error(`a row group of ${num_rows} rows`);
       first_row += group.num_rows;
       return group;
     });
@@ -74,7 +82,10 @@ export async function openParquet(root: string, name: string): Promise<ParquetFi
           parsers: { stringFromBytes: textOrBytes },
         });
       } catch (error) {
-        throw damaged(error, `rows ${first_row} to ${first_row + num_rows - 1} cannot be read: damaged, or packed in an unknown way`);
+        throw damaged(
+          error,
+          `rows ${first_row} to ${first_row + num_rows - 1} cannot be read: damaged, or packed in an unknown way`,
+        );
       }
       if (rows.length === num_rows) return rows;
       throw damaged(`${rows.length} of ${num_rows} rows`, `rows from ${first_row} on cannot be read`);

@@ -56,7 +56,8 @@ export function* rowsOfList(bytes: Buffer): Generator<JsonRow> {
       continue;
     }
     if (depth === 1 && start !== undefined && (byte === comma || byte === closed)) yield element(at);
-    else if (depth === 1 && start === undefined && byte > 0x20 && byte !== comma && byte !== closed) start = { at, line };
+    else if (depth === 1 && start === undefined && byte > 0x20 && byte !== comma && byte !== closed)
+      start = { at, line };
     if (byte === quote) in_string = true;
     else if (byte === opened || byte === brace_opened) depth += 1;
     else if (byte === closed || byte === brace_closed) depth -= 1;
@@ -64,7 +65,9 @@ export function* rowsOfList(bytes: Buffer): Generator<JsonRow> {
   if (start === undefined && depth === 0) return;
   const where = start?.line ?? line;
   const parse = (): never => {
-    throw new BadRow("the list is not closed: the file was cut off, or a bracket or quotation mark is missing from here on");
+    throw new BadRow(
+      "the list is not closed: the file was cut off, or a bracket or quotation mark is missing from here on",
+    );
   };
   yield { line: where, parse };
 }

@@ -273,7 +273,11 @@ test.each([
   for (let i = 0; i < 50; i++) {
     const { images, ...texts } = await dataset.get(i);
     hash.update(JSON.stringify(texts));
-    hash.update(await sharp((images[0] as { bytes: Uint8Array }).bytes).raw().toBuffer());
+    hash.update(
+      await sharp((images[0] as { bytes: Uint8Array }).bytes)
+        .raw()
+        .toBuffer(),
+    );
   }
   expect(hash.digest("hex").slice(0, 16)).toBe(expected);
 });
@@ -300,7 +304,14 @@ describe("variants and distributions", () => {
   });
 
   const drawn = async (distribution: string, grid = 2) => {
-    const dataset = await open({ distribution, grid, split: "test", variant: "text_dominant", direct_share: 0, count: 200 });
+    const dataset = await open({
+      distribution,
+      grid,
+      split: "test",
+      variant: "text_dominant",
+      direct_share: 0,
+      count: 200,
+    });
     const samples = await Promise.all(Array.from({ length: 200 }, (_, i) => dataset.get(i)));
     return samples.map((sample) => ({
       names: [...sample.solution!.matchAll(/ ([a-z]+) \d+ \d+/g)].map((match) => match[1]),
@@ -320,7 +331,8 @@ describe("variants and distributions", () => {
   });
 
   test("prices are 1 to 5 inside, 6 to 9 in out_prices", async () => {
-    const values = (rows: Awaited<ReturnType<typeof drawn>>) => [...new Set(rows.flatMap(({ prices }) => prices))].sort();
+    const values = (rows: Awaited<ReturnType<typeof drawn>>) =>
+      [...new Set(rows.flatMap(({ prices }) => prices))].sort();
     expect(values(await drawn("in"))).toEqual([1, 2, 3, 4, 5]);
     expect(values(await drawn("out_prices"))).toEqual([6, 7, 8, 9]);
   });

@@ -55,7 +55,9 @@ test("the same index gives the same bytes, after opening again too", async () =>
 
 test("figures are those that were reviewed", async () => {
   const dataset = await open({ kinds: ["pythagoras"], seed: 1 });
-  const { data, info } = await sharp(bytesOf(await dataset.get(0))).raw().toBuffer({ resolveWithObject: true });
+  const { data, info } = await sharp(bytesOf(await dataset.get(0)))
+    .raw()
+    .toBuffer({ resolveWithObject: true });
   expect([info.width, info.height, info.channels]).toEqual([224, 224, 3]);
   const dark = data.filter((value) => value < 128).length / data.length;
   expect(dark).toBeGreaterThan(0.005);
@@ -94,9 +96,12 @@ test("every glyph lies inside its box", () => {
   expect(() => textPath("z", 0, 0, 6)).toThrow("no glyph");
 });
 
-test.each([[{ kinds: [] }], [{ kinds: ["pythagoras", "pythagoras"] }], [{ kinds: ["square"] }], [{ size: 10 }], [{ shape: 1 }]])(
-  "%j is refused",
-  (params) => {
-    expect(datasetSchema.safeParse({ name: "geometry_figures", count: 1, ...params }).success).toBe(false);
-  },
-);
+test.each([
+  [{ kinds: [] }],
+  [{ kinds: ["pythagoras", "pythagoras"] }],
+  [{ kinds: ["square"] }],
+  [{ size: 10 }],
+  [{ shape: 1 }],
+])("%j is refused", (params) => {
+  expect(datasetSchema.safeParse({ name: "geometry_figures", count: 1, ...params }).success).toBe(false);
+});

@@ -54,7 +54,13 @@ describe("sharegpt", () => {
   test("each answer is a sample, with what was said before", async () => {
     const rows = await all(await open(demo, sharegpt));
     expect(rows).toEqual([
-      { id: "1.1", question: "<image>Who are they?", answer: "Two players.", solution: "Two players.", images: [image(1)] },
+      {
+        id: "1.1",
+        question: "<image>Who are they?",
+        answer: "Two players.",
+        solution: "Two players.",
+        images: [image(1)],
+      },
       {
         id: "1.2",
         question: "What are they doing?",
@@ -124,7 +130,12 @@ describe("dataset_info.json", () => {
   beforeAll(async () => {
     await writeFile(join(folder, "mllm_demo.json"), JSON.stringify(demo));
     const info = {
-      mllm_demo: { file_name: "mllm_demo.json", formatting: "sharegpt", columns: { messages: "messages", images: "images" }, tags: demo_tags },
+      mllm_demo: {
+        file_name: "mllm_demo.json",
+        formatting: "sharegpt",
+        columns: { messages: "messages", images: "images" },
+        tags: demo_tags,
+      },
       remote: { hf_hub_url: "org/name" },
       ranked: { file_name: "mllm_demo.json", ranking: true },
       strange: { file_name: "mllm_demo.json", tags: { speaker: "x" } },
@@ -155,7 +166,12 @@ describe("bad rows are named by file and line", () => {
     ["a history that is no pair", {}, { instruction: "a", output: "b", history: [["x"]] }, "expected pairs"],
     ["a video", {}, { instruction: "a", output: "b", videos: ["a.mp4"] }, "only text and images"],
     ["a missing image", {}, { instruction: "a", output: "b", images: ["none.jpg"] }, "none.jpg does not exist"],
-    ["more markers than images", {}, { instruction: "<image><image>", output: "b", images: ["mllm_demo_data/1.jpg"] }, "2 <image> markers, but 1 images"],
+    [
+      "more markers than images",
+      {},
+      { instruction: "<image><image>", output: "b", images: ["mllm_demo_data/1.jpg"] },
+      "2 <image> markers, but 1 images",
+    ],
     ["no conversation", { formatting: "sharegpt" }, { messages: [] }, '"conversations" is missing'],
     ["a question without answer", { formatting: "sharegpt" }, turns("human", "gpt", "human"), "3 turns"],
     ["two of a kind", { formatting: "sharegpt" }, turns("human", "human"), 'turn 2 is of role "human"; expected "gpt"'],
@@ -171,7 +187,10 @@ describe("bad rows are named by file and line", () => {
 
   test("or heard of one by one, the good rows being kept", async () => {
     const path = "some-bad.json";
-    await writeFile(join(folder, path), '[{"instruction": "a", "output": "b"},\n{"instruction": "a"},\n{"instruction": "c", "output": "d"\n');
+    await writeFile(
+      join(folder, path),
+      '[{"instruction": "a", "output": "b"},\n{"instruction": "a"},\n{"instruction": "c", "output": "d"\n',
+    );
     const heard: RowProblem[] = [];
     const config = datasetSchema.parse({ name: "llama_factory", path });
     const dataset = await openDataset(config, { base_folder: folder, on_bad_row: (problem) => heard.push(problem) });

@@ -76,7 +76,12 @@ describe("columns", () => {
   test("numbers, ids, solutions, rows without image or solution", async () => {
     const dataset = await open("flat.parquet");
     expect(dataset.length).toBe(7);
-    expect(await dataset.get(0)).toMatchObject({ id: "row-0", question: "How many? (é 0)", answer: "10", solution: "It is 10." });
+    expect(await dataset.get(0)).toMatchObject({
+      id: "row-0",
+      question: "How many? (é 0)",
+      answer: "10",
+      solution: "It is 10.",
+    });
     expect(await dataset.get(1)).not.toHaveProperty("solution");
     expect((await dataset.get(2)).images).toEqual([]);
     expect(await sizeOf((await dataset.get(6)).images[0])).toBe("28x28");
@@ -84,7 +89,12 @@ describe("columns", () => {
 
   test("can be left out or named", async () => {
     const dataset = await open("flat.parquet", { columns: { id: null, images: null, solution: null, answer: "id" } });
-    expect(await dataset.get(5)).toEqual({ id: "flat.parquet:5", question: "How many? (é 5)", answer: "row-5", images: [] });
+    expect(await dataset.get(5)).toEqual({
+      id: "flat.parquet:5",
+      question: "How many? (é 5)",
+      answer: "row-5",
+      images: [],
+    });
   });
 
   test("image paths beside the file, in gzip; halves", async () => {

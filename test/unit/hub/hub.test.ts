@@ -110,7 +110,9 @@ describe("a model of the hub", () => {
     expect((await failure(fetchModel({ HF_HUB_OFFLINE: "1" }))).message).toContain("was never downloaded");
     await fetchModel();
     await rm(join(repository(), "blobs", gitSha1(Buffer.from("{}"))));
-    expect((await failure(fetchModel({ HF_HUB_OFFLINE: "1" }))).message).toContain("1 of 3 files were not downloaded (config.json)");
+    expect((await failure(fetchModel({ HF_HUB_OFFLINE: "1" }))).message).toContain(
+      "1 of 3 files were not downloaded (config.json)",
+    );
   });
 
   test("goes on where the connection was cut, by a range", async () => {
@@ -153,9 +155,13 @@ describe("a model of the hub", () => {
     const wrong = { body: "y".repeat(weights.length) };
     hub.fail("model.safetensors", wrong, wrong);
     const error = await failure(fetchModel());
-    expect(error).toMatchObject({ code: "DOWNLOAD_FAILED", message: expect.stringContaining("checksum is wrong") as string });
+    expect(error).toMatchObject({
+      code: "DOWNLOAD_FAILED",
+      message: expect.stringContaining("checksum is wrong") as string,
+    });
     const sha256 = createHash("sha256").update(weights).digest("hex");
-    for (const name of [sha256, `${sha256}.part`]) await expect(access(join(repository(), "blobs", name))).rejects.toThrow();
+    for (const name of [sha256, `${sha256}.part`])
+      await expect(access(join(repository(), "blobs", name))).rejects.toThrow();
     await fetchModel(); // and the next attempt is as good as the first
   });
 
@@ -177,11 +183,26 @@ describe("a model of the hub", () => {
   });
 
   test.each([
-    ["500 for ever", "tree", Array<object>(9).fill({ status: 500 }), "answers 500 (Internal Server Error) again and again"],
+    [
+      "500 for ever",
+      "tree",
+      Array<object>(9).fill({ status: 500 }),
+      "answers 500 (Internal Server Error) again and again",
+    ],
     ["429 for an hour", "revision", [{ status: 429, headers: { "retry-after": "3600" } }], "answers 429"],
-    ["a connection that always breaks", "model.safetensors", Array<object>(9).fill({ cut: 0 }), "the connection keeps breaking"],
+    [
+      "a connection that always breaks",
+      "model.safetensors",
+      Array<object>(9).fill({ cut: 0 }),
+      "the connection keeps breaking",
+    ],
     ["an answer that is not JSON", "tree", [{ status: 200 }], "is not JSON"],
-    ["a gated model", "revision", [{ status: 403, headers: { "x-error-code": "GatedRepo" } }], "access has to be granted"],
+    [
+      "a gated model",
+      "revision",
+      [{ status: 403, headers: { "x-error-code": "GatedRepo" } }],
+      "access has to be granted",
+    ],
     ["403", "model.safetensors", [{ status: 403 }], "needs permission (403; no HF_TOKEN is set)"],
   ])("%s is an error", async (_, end, faults, message) => {
     await start(model);
@@ -194,7 +215,9 @@ describe("a model of the hub", () => {
 
   test("that does not exist, or a revision that does not, is named", async () => {
     await start(model);
-    expect((await failure(locateModel("org/none", options()))).message).toContain("model org/none@main: does not exist on the hub");
+    expect((await failure(locateModel("org/none", options()))).message).toContain(
+      "model org/none@main: does not exist on the hub",
+    );
     expect((await failure(locateModel("org/tiny@v9", options()))).message).toContain("(RevisionNotFound)");
     await hub.close();
     expect((await failure(fetchModel())).message).toContain("cannot be reached");
@@ -225,16 +248,21 @@ describe("a model of the hub", () => {
 });
 
 describe("a repository that wants to write elsewhere is refused whole", () => {
-  test.each([["../../evil.json"], ["/etc/evil.json"], ["a/../../evil.json"], ["a\\..\\evil.json"], ["a//b.json"], ["./a.json"], ["C:evil.json"]])(
-    "%s",
-    async (path) => {
-      const entry = { type: "file", path, size: 2, oid: gitSha1(Buffer.from("{}")) };
-      await start({ ...model, extra_entries: [entry] });
-      const error = await failure(fetchModel());
-      expect(error.message).toContain(`the file name ${JSON.stringify(path)} leads out of its folder`);
-      expect(await readdir(join(repository(), "blobs")).catch(() => [])).toEqual([]);
-    },
-  );
+  test.each([
+    ["../../evil.json"],
+    ["/etc/evil.json"],
+    ["a/../../evil.json"],
+    ["a\\..\\evil.json"],
+    ["a//b.json"],
+    ["./a.json"],
+    ["C:evil.json"],
+  ])("%s", async (path) => {
+    const entry = { type: "file", path, size: 2, oid: gitSha1(Buffer.from("{}")) };
+    await start({ ...model, extra_entries: [entry] });
+    const error = await failure(fetchModel());
+    expect(error.message).toContain(`the file name ${JSON.stringify(path)} leads out of its folder`);
+    expect(await readdir(join(repository(), "blobs")).catch(() => [])).toEqual([]);
+  });
 
   test("a checksum that is a path", async () => {
     await start({ ...model, extra_entries: [{ type: "file", path: "a.json", size: 2, oid: "../../../evil" }] });
@@ -245,7 +273,11 @@ describe("a repository that wants to write elsewhere is refused whole", () => {
 test("a dataset: what is selected, under names that need escaping", async () => {
   await start(dataset);
   const select = (files: readonly string[]) => files.filter((file) => file.startsWith("a/"));
-  const { path, pinned } = await locateDataset("hf:org/rows/a/train.jsonl", { base_folder: folder, hub: options(), select });
+  const { path, pinned } = await locateDataset("hf:org/rows/a/train.jsonl", {
+    base_folder: folder,
+    hub: options(),
+    select,
+  });
   expect(pinned).toBe(`hf:org/rows@${commit}/a/train.jsonl`);
   expect(await readFile(path, "utf8")).toBe(dataset.files["a/train.jsonl"]);
   expect(await readdir(join(path, "../images"))).toEqual(["one picture #1.png"]);
@@ -271,9 +303,12 @@ describe("which paths are the hub's", () => {
     expect(parseHubPath(text, folder)).toEqual(expected);
   });
 
-  test.each([["hf:name"], ["hf:org/.."], ["hf:org/name/../x"], ["hf:"], ["hf:org/name@a..b"]])("%s is an error", (text) => {
-    expect(() => parseHubPath(text, folder)).toThrow("is not a path on the hub");
-  });
+  test.each([["hf:name"], ["hf:org/.."], ["hf:org/name/../x"], ["hf:"], ["hf:org/name@a..b"]])(
+    "%s is an error",
+    (text) => {
+      expect(() => parseHubPath(text, folder)).toThrow("is not a path on the hub");
+    },
+  );
 
   test("safe names", () => {
     expect(["a", "a/b.c", "..a/b..", "a b#?%"].every((path) => isSafePath(path))).toBe(true);
@@ -281,9 +316,12 @@ describe("which paths are the hub's", () => {
   });
 });
 
-test.each([["ftp://example.com"], ["nonsense"], ["https://user:password@example.com"]])("HF_ENDPOINT %s is refused", async (endpoint) => {
-  await start();
-  const error = await failure(fetchModel({ HF_ENDPOINT: endpoint }));
-  expect(error.code).toBe("CONFIG_INVALID");
-  expect(error.message).not.toContain("password");
-});
+test.each([["ftp://example.com"], ["nonsense"], ["https://user:password@example.com"]])(
+  "HF_ENDPOINT %s is refused",
+  async (endpoint) => {
+    await start();
+    const error = await failure(fetchModel({ HF_ENDPOINT: endpoint }));
+    expect(error.code).toBe("CONFIG_INVALID");
+    expect(error.message).not.toContain("password");
+  },
+);
