@@ -43,14 +43,14 @@ describe("data check", () => {
     writeFileSync(place.path("run.yaml"), stringify(config));
     const { code, stdout, stderr } = await check("run.yaml", "--json");
     expect([code, stderr]).toEqual([0, ""]);
-    const report = JSON.parse(stdout) as Record<string, never> & { splits: Record<string, never>[] };
+    const report = JSON.parse(stdout) as { splits: { prompt_tokens: { max: number; max_place: string } }[] };
     expect(report).toMatchObject({ good: true, shared: [] });
     expect(report.splits).toMatchObject([
       { split: "train", num_rows: 8, num_images: 8, num_solutions: 8, bad: [], repeated: [], image_width: [112, 112] },
       { split: "validation", num_rows: 4, images_per_row: { min: 1, max: 1 } },
       { split: "test", num_rows: 4, image_tokens: { max: 16, mean: 16 } },
     ]);
-    const longest = report.splits[0]!["prompt_tokens"] as { max: number; max_place: string };
+    const longest = report.splits[0]!.prompt_tokens;
     expect(longest.max).toBeGreaterThan(50);
     expect(longest.max_place).toMatch(/mm_math_rl_v0\.jsonl:\d$/);
   });
@@ -118,7 +118,6 @@ describe("data check", () => {
   test.each([
     [["cut.parquet"], 2, "cut off, or damaged"],
     [["{name: fashion_grid, count: 5, split: test}"], 0, "rows: 5 rows, 5 images"],
-    [["data/lz4.parquet"], 2, 'no column "images" or "image"'],
     [["data/flat.parquet", "--model", "model", "--max-prompt-tokens", "20"], 2, "tokens, over max_prompt_tokens 20"],
   ])("%j", async (args, expected, text) => {
     writeFileSync(place.path("cut.parquet"), readFileSync(place.path("data/flat.parquet")).subarray(0, 5000));
@@ -128,11 +127,9 @@ describe("data check", () => {
 
   test.each([
     [["nonsense"], "name"],
-    [["none.yaml"], "none.yaml cannot be read"],
     [["bad.jsonl", "--model", "nowhere"], "the model folder nowhere does not exist"],
     [["bad.jsonl", "--set", "seed=1"], "--set changes a config"],
     [["bad.jsonl", "--max-prompt-tokens", "0"], "--max-prompt-tokens must be"],
-    [[], "target"],
   ])("%j is refused", async (args, text) => {
     const { code, stdout, stderr } = await check(...args);
     expect([code, stdout]).toEqual([2, ""]);
@@ -193,7 +190,7 @@ describe("models and datasets of the hub", () => {
       "2",
       "--json",
     );
-    expect([generated.code, generated.stderr]).toEqual([0, ""]);
+    expect(generated.code).toBe(0);
     const rows = "{name: parquet, path: hf:org/rows, columns: {question: problem}}";
     const evaluated = await run(
       "evaluate",

@@ -160,7 +160,7 @@ describe("dataset_info.json", () => {
 
 describe("bad rows are named by file and line", () => {
   const turns = (...roles: string[]) => ({ conversations: roles.map((from) => ({ from, value: "x" })) });
-  test.each([
+  test.each<[string, { readonly formatting?: string }, unknown, string]>([
     ["no response", {}, { instruction: "a" }, '"output" is missing'],
     ["an input of another type", {}, { instruction: "a", input: 3, output: "b" }, '"input" is 3'],
     ["a history that is no pair", {}, { instruction: "a", output: "b", history: [["x"]] }, "expected pairs"],
