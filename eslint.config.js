@@ -12,7 +12,8 @@ const rooms = {
   config: ["datasets/registry.ts", "rewards/registry.ts", "errors.ts"], // names and params of the plug-ins
   batches: ["errors.ts"],
   engine: ["batches", "errors.ts"],
-  datasets: ["batches/sample.ts", "errors.ts"], // what a dataset yields
+  hub: ["reports/lock.ts", "errors.ts"],
+  datasets: ["batches/sample.ts", "hub", "errors.ts"], // what a dataset yields, and where its files may lie
   rewards: ["errors.ts"],
   "pipeline/data": ["batches", "engine/engine.ts", "datasets", "errors.ts"],
   "pipeline/rollout": ["batches", "engine/engine.ts", "errors.ts"],

@@ -2,7 +2,7 @@
 export type { PromptBatch, PromptRow } from "./batches/prompt.js";
 export { promptBatch } from "./batches/prompt.js";
 export type { RolloutBatch, Scores } from "./batches/rollout.js";
-export type { ImageSource, Sample } from "./batches/sample.js";
+export type { ChatTurn, ImageSource, Sample } from "./batches/sample.js";
 export type { TrajectoryBatch } from "./batches/trajectory.js";
 export type { TrainConfig } from "./config/schema.js";
 export type * from "./engine/engine.js";

@@ -2,7 +2,7 @@ import { defaultThreads } from "../engine/addon.js";
 import type { Dtype, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "../pipeline/data/processor.js";
-import { checkModelFolder } from "../pipeline/model-folder.js";
+import { locateModel } from "../hub/locate.js";
 import { type Cost, type CountedPhase, type Group, phaseCosts, type RowsAtOnce } from "./flops.js";
 import { measureLimits } from "./limits.js";
 import { type BenchResult, summarize } from "./result.js";
@@ -61,11 +61,12 @@ export async function bench(
 
 /** The first step warms up and is left out. */
 export async function measureSteps(
-  options: StepOptions,
+  given: StepOptions,
   signal: AbortSignal,
   onProgress: (progress: BenchProgress) => void,
 ): Promise<MeasuredSteps> {
-  await checkModelFolder(options.model_path);
+  const { path: model_path } = await locateModel(given.model_path, { signal });
+  const options = { ...given, model_path };
   const shapes = await readShapes(options.model_path);
   const threads = options.threads > 0 ? options.threads : defaultThreads();
   const begin = performance.now();

@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadConfig } from "../config/load.js";
 import { type SftConfig, sftConfigSchema, type TrainConfig, trainConfigSchema } from "../config/schema.js";
-import { openDataset } from "../datasets/registry.js";
+import { datasetSchema, openDataset } from "../datasets/registry.js";
 import { UserError } from "../errors.js";
 import { evaluate, type EvaluationSetting } from "../evaluate/evaluate.js";
 import type { EvaluationResult } from "../evaluate/result.js";
@@ -124,10 +124,9 @@ async function measure(
   settings: readonly EvaluationSetting[],
 ): Promise<readonly EvaluationResult[]> {
   const count = args["test-items"] ?? default_test_items;
-  const samples = await openDataset(
-    { name: "fashion_grid", split: "test", count, seed: 0, grid: 2, direct_share: 0.6 },
-    { base_folder: package_folder },
-  );
+  const samples = await openDataset(datasetSchema.parse({ name: "fashion_grid", split: "test", count }), {
+    base_folder: package_folder,
+  });
   const { seed, threads } = args;
   await using model = await openInference({ model_path, seed, threads, dtype: "float32" });
   const { max_completion_tokens, max_concurrent_completions } = config;

@@ -1,6 +1,3 @@
-import { parse } from "yaml";
-import type { z } from "zod";
-import { problems } from "../config/problems.js";
 import { evaluationSettingSchema } from "../config/sections.js";
 import { datasetSchema, openDataset } from "../datasets/registry.js";
 import type { Dtype } from "../engine/engine.js";
@@ -9,11 +6,13 @@ import { evaluate } from "../evaluate/evaluate.js";
 import type { EvaluationResult } from "../evaluate/result.js";
 import { openInference } from "../pipeline/inference.js";
 import { withPhase } from "../pipeline/loop.js";
+import { downloadBar } from "./download-bar.js";
 import { percent, table } from "./format.js";
 import { untilInterrupted } from "./interrupt.js";
 import { loadingBar } from "./loading-bar.js";
 import { numberCheck, whole } from "./numbers.js";
 import { jsonLine, presenter } from "./present.js";
+import { yamlOption } from "./yaml-option.js";
 
 export interface EvaluateArguments {
   readonly model: string;
@@ -36,16 +35,18 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
   for (const option of ["seed", "threads"] as const) check(option, ...whole(0));
   for (const option of ["max-items", "max-completion-tokens", "max-prompt-tokens"] as const) check(option, ...whole(1));
   check("max-concurrent-completions", ...whole(1));
-  const dataset_config = yamlOption(datasetSchema, "dataset", args.dataset);
-  const settings = args.setting.map((text) => yamlOption(evaluationSettingSchema, "setting", text));
+  const dataset_config = yamlOption(datasetSchema, "evaluate --dataset", args.dataset);
+  const settings = args.setting.map((text) => yamlOption(evaluationSettingSchema, "evaluate --setting", text));
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
-  const dataset = await openDataset(dataset_config, { base_folder: process.cwd() });
+  using download = downloadBar();
+  const hub = { signal, on_progress: download.show };
   const { seed, threads, dtype } = args;
   try {
+    const dataset = await openDataset(dataset_config, { base_folder: process.cwd(), hub });
     using loading = loadingBar(`loading ${args.model}`);
     const opening = { signal, on_progress: loading.show };
-    await using model = await openInference({ model_path: args.model, seed, threads, dtype }, opening);
+    await using model = await openInference({ model_path: args.model, seed, threads, dtype, hub }, opening);
     loading.clear();
     using present = presenter({ json: false });
     const events = withPhase(
@@ -107,23 +108,4 @@ export function resultTable(results: readonly EvaluationResult[]): string {
       percent(result.truncated),
     ]),
   );
-}
-
-/** An option whose value is a YAML mapping; a bare word is taken as its name. */
-function yamlOption<S extends z.ZodType>(schema: S, option: string, text: string): z.infer<S> {
-  let value: unknown;
-  try {
-    value = parse(text);
-  } catch (cause) {
-    throw new UserError("CONFIG_INVALID", `--${option} ${text}: not valid YAML`, `sightloop evaluate --help`, {
-      cause,
-    });
-  }
-  const input = typeof value === "string" ? { name: value } : value;
-  const result = schema.safeParse(input);
-  if (result.success) return result.data;
-  const lines = problems(result.error, schema, input).map(
-    ({ path, message }) => `${path.map(String).join(".") || option}: ${message}`,
-  );
-  throw new UserError("CONFIG_INVALID", `--${option} ${text}: ${lines.join("; ")}`, "sightloop evaluate --help");
 }

@@ -2,6 +2,7 @@ import type { Dtype } from "../engine/engine.js";
 import { UserError } from "../errors.js";
 import { buildPrompts } from "../pipeline/data/prompts.js";
 import { openInference } from "../pipeline/inference.js";
+import { downloadBar } from "./download-bar.js";
 import { untilInterrupted } from "./interrupt.js";
 import { loadingBar } from "./loading-bar.js";
 import { numberCheck, whole } from "./numbers.js";
@@ -34,8 +35,10 @@ export async function generate(args: GenerateArguments): Promise<void> {
   try {
     const { model: model_path, seed, threads, dtype } = args;
     using loading = loadingBar(`loading ${model_path}`);
+    using download = downloadBar();
+    const hub = { signal, on_progress: download.show };
     await using model = await openInference(
-      { model_path, seed, threads, dtype },
+      { model_path, seed, threads, dtype, hub },
       { signal, on_progress: loading.show },
     );
     loading.clear();

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
 import { benchCommand } from "./commands/bench.js";
+import { dataCommand } from "./commands/data.js";
 import { demoCommand } from "./commands/demo.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { evaluateCommand } from "./commands/evaluate.js";
@@ -23,6 +24,7 @@ const commands = [
   evaluateCommand,
   generateCommand,
   initCommand,
+  dataCommand,
   benchCommand,
   doctorCommand,
   demoCommand,

@@ -6,10 +6,11 @@ import { type SftConfig, sftConfigSchema, type TrainConfig, trainConfigSchema } 
 import { UserError } from "../errors.js";
 import type { TrainEvent } from "../pipeline/events.js";
 import { loadProcessor } from "../pipeline/data/processor.js";
-import { checkModelFolder } from "../pipeline/model-folder.js";
+import { locateModels } from "../pipeline/model-folder.js";
 import { openTrainingSet, type RunOptions } from "../pipeline/open-run.js";
 import { planMemory } from "../pipeline/plan-memory.js";
 import { runSft, runTrain } from "../pipeline/run.js";
+import { downloadBar } from "./download-bar.js";
 import { dryRunText } from "./dry-run.js";
 import { untilInterrupted } from "./interrupt.js";
 import { type LoadingBar, loadingBar } from "./loading-bar.js";
@@ -22,7 +23,7 @@ export async function trainCommandLine(args: RunArguments): Promise<void> {
   const { config } = loaded;
   if (args["dry-run"]) await dryRun(args, loaded);
   else
-    await run(args, config, (signal, loading) => runTrain(config, runOptions("train", args, config, loading), signal));
+    await run(args, config, (signal, watched) => runTrain(config, runOptions("train", args, config, watched), signal));
 }
 
 /** `sightloop sft` */
@@ -30,7 +31,7 @@ export async function sftCommandLine(args: RunArguments): Promise<void> {
   const loaded = await load(sftConfigSchema, args);
   const { config } = loaded;
   if (args["dry-run"]) await dryRun(args, loaded);
-  else await run(args, config, (signal, loading) => runSft(config, runOptions("sft", args, config, loading), signal));
+  else await run(args, config, (signal, watched) => runSft(config, runOptions("sft", args, config, watched), signal));
 }
 
 async function load<S extends z.ZodType<TrainConfig | SftConfig>>(
@@ -70,38 +71,49 @@ export function timestamp(now = new Date()): string {
   return `${day}-${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
 }
 
+/** What a person sees before the first step. */
+interface Watched extends Pick<RunOptions, "hub"> {
+  readonly loading: LoadingBar;
+}
+
 const runOptions = (
   verb: string,
   args: RunArguments,
   config: TrainConfig | SftConfig,
-  loading: LoadingBar,
+  { loading, hub }: Watched,
 ): RunOptions => ({
   resume: args.resume,
   command: `sightloop ${verb} --run-folder ${config.run_folder} --resume`,
   base_folder: process.cwd(),
   on_loading: loading.show,
+  hub,
 });
 
 async function run(
   args: RunArguments,
   { model }: TrainConfig | SftConfig,
-  start: (signal: AbortSignal, loading: LoadingBar) => AsyncGenerator<TrainEvent>,
+  start: (signal: AbortSignal, watched: Watched) => AsyncGenerator<TrainEvent>,
 ): Promise<void> {
   using interrupt = untilInterrupted();
   using loading = loadingBar(`loading ${model.path}`);
+  using download = downloadBar();
   using present = presenter(args);
-  for await (const event of start(interrupt.signal, loading)) {
+  const { signal } = interrupt;
+  for await (const event of start(signal, { loading, hub: { signal, on_progress: download.show } })) {
     loading.clear();
+    download.clear();
     present(event);
   }
 }
 
 async function dryRun(args: RunArguments, { config, origins }: LoadedConfig<TrainConfig | SftConfig>): Promise<void> {
-  const samples = await openTrainingSet(config.datasets.train, process.cwd());
+  using download = downloadBar();
+  const hub = { on_progress: download.show };
+  const samples = await openTrainingSet(config.datasets.train, { base_folder: process.cwd(), hub });
   const num_items = samples.length;
   const arithmetic = batchArithmetic(config, num_items);
-  await checkModelFolder(config.model.path);
-  const { plan: memory } = await planMemory(config, await loadProcessor(config.model.path), samples);
+  const { config: located } = await locateModels(config, hub);
+  const { plan: memory } = await planMemory(located, await loadProcessor(located.model.path), samples);
   if (args.json) console.log(JSON.stringify({ config, origins: Object.fromEntries(origins), arithmetic, memory }));
   else console.log(dryRunText({ config, origins, arithmetic, num_items, memory }));
 }

@@ -1,16 +1,27 @@
 import { z } from "zod";
 import type { Sample } from "../batches/sample.js";
+import type { HubOptions } from "../hub/options.js";
+import type { RowProblem } from "./reading/bad-row.js";
 
 /** Samples by position; the same index always gives the same sample. */
 export interface Dataset {
   readonly name: string;
   readonly length: number;
+  /** @throws UserError DATASET_INVALID naming the place, where rows are read only when they are asked for */
   get(index: number): Promise<Sample>;
+  /** Where the sample comes from, `file:line` or `file:row`; absent for generated samples. */
+  readonly place?: (index: number) => string;
+  /** The path of the config with the commit it stood for, where that is on the hub. */
+  readonly pinned_path?: string | undefined;
 }
 
 export interface OpenOptions {
   /** Where relative paths of the parameters start. */
   readonly base_folder: string;
+  /** Of downloads from the hub. */
+  readonly hub?: HubOptions | undefined;
+  /** Hears of every bad row found while opening; such rows are then left out. Absent: they are an error. */
+  readonly on_bad_row?: ((problem: RowProblem) => void) | undefined;
 }
 
 export interface DatasetDefinition<Name extends string, Shape extends z.ZodRawShape> {

@@ -1,14 +1,23 @@
 import { z } from "zod";
 import { UserError } from "../errors.js";
 import { checkIndex, type Dataset, defineDataset } from "./dataset.js";
-import { drawGrid, paint, questionOf, solutionOf, totalOf } from "./fashion-grid/grid.js";
+import {
+  distributions,
+  drawGrid,
+  paint,
+  questionOf,
+  solutionOf,
+  textQuestionOf,
+  totalOf,
+} from "./fashion-grid/grid.js";
 import { loadPhotos, photo_size } from "./fashion-grid/photos.js";
 import { encodePng } from "./fashion-grid/png.js";
 import { drawsOf } from "./random.js";
 
 /**
  * Shopping lists out of real photographs: a grid of Fashion-MNIST photos and a price for each of six classes; the
- * answer is the total. Sample i depends on (seed, split, pool, grid, i) only.
+ * answer is the total. Sample i depends on (seed, split, pool, grid, distribution, i) only; both variants of it ask about
+ * the same grid.
  */
 export const fashionGrid = defineDataset({
   name: "fashion_grid",
@@ -19,34 +28,54 @@ export const fashionGrid = defineDataset({
     /** Number of samples; there are more grids than anyone can draw. */
     count: z.int().positive(),
     seed: z.int().nonnegative().default(0),
+    /** vision_dominant: only the picture shows the goods. text_dominant: the question names them, all but one. */
+    variant: z.enum(["vision_dominant", "text_dominant"]).default("vision_dominant"),
+    /** Train on `in`, test on `in` and on one of out_pairs, out_prices, out_inverted; `all` makes no such difference. */
+    distribution: z.enum(distributions).default("all"),
     /** Cells in a row and in a column. */
     grid: z.int().min(1).max(8).default(2),
     /** Share of solutions that give the total at once; the others work it out cell by cell. */
     direct_share: z.number().min(0).max(1).default(0.6),
   }),
-  async open({ split, pool, count, seed, grid: side, direct_share }): Promise<Dataset> {
+  async open({ split, pool, count, seed, grid: side, direct_share, variant, distribution }): Promise<Dataset> {
     if (split !== "train" && pool !== undefined)
       throw new UserError(
         "CONFIG_INVALID",
         `fashion_grid: pool "${pool}" divides the train photos; split is "${split}"`,
         "Remove pool, or set split: train.",
       );
+    if (distribution === "out_pairs" && side < 2)
+      throw new UserError(
+        "CONFIG_INVALID",
+        "fashion_grid: a grid of one cell holds no pair, so distribution out_pairs is empty",
+        "Set grid to 2 or more.",
+      );
     const source = split === "train" ? (pool ?? "rl") : split;
     const photos = await loadPhotos(source);
-    const name = `fashion_grid-${source}`;
+    const kind = [
+      ...(distribution === "all" ? [] : [distribution]),
+      ...(variant === "vision_dominant" ? [] : ["text"]),
+    ];
+    const name = ["fashion_grid", source, ...kind].join("-");
+    const suffix = distribution === "all" ? "" : `/${distribution}`;
     return {
       name,
       length: count,
       async get(index) {
         checkIndex({ name, length: count }, index);
-        const draw = drawsOf(`fashion_grid/${source}/${side}/${seed}/${index}`);
-        const grid = drawGrid(draw, side, photos);
+        const draw = drawsOf(`fashion_grid/${source}/${side}/${seed}/${index}${suffix}`);
+        const grid = drawGrid(draw, side, photos, distribution);
         const style = draw(2 ** 32) < direct_share * 2 ** 32 ? "direct" : "worked";
+        const hidden = draw(side * side);
         const id = `${name}-${seed}-${index}`;
-        const bytes = encodePng(paint(grid, side, photos), photo_size * side, photo_size * side);
+        const bytes = encodePng(
+          paint(grid, side, photos, distribution === "out_inverted"),
+          photo_size * side,
+          photo_size * side,
+        );
         return {
           id,
-          question: questionOf(grid),
+          question: variant === "vision_dominant" ? questionOf(grid) : textQuestionOf(grid, hidden),
           answer: String(totalOf(grid)),
           solution: solutionOf(grid, style),
           images: [{ bytes, name: `${id}.png` }],

@@ -48,8 +48,8 @@ export async function draw(
   const promptText = (prompt_id: number): string => {
     const known = rendered.get(prompt_id);
     if (known !== undefined) return known;
-    const { question, images } = sample(prompt_id);
-    const text = processor.renderPrompt({ question, num_images: images.length }, options);
+    const { question, history, system_prompt, images } = sample(prompt_id);
+    const text = processor.renderPrompt({ question, history, system_prompt, num_images: images.length }, options);
     rendered.set(prompt_id, text);
     return text;
   };

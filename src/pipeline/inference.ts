@@ -1,13 +1,16 @@
 import type { Dtype, Engine, EngineOptions, OpenOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
+import { locateModel } from "../hub/locate.js";
+import type { HubOptions } from "../hub/options.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
-import { checkModelFolder } from "./model-folder.js";
 
 export interface InferenceOptions {
+  /** A folder, or a model of the hub. */
   readonly model_path: string;
   readonly seed: number;
   readonly threads: number;
   readonly dtype: Dtype;
+  readonly hub?: HubOptions | undefined;
 }
 
 export interface Inference extends AsyncDisposable {
@@ -17,10 +20,10 @@ export interface Inference extends AsyncDisposable {
 
 /** A model to sample from: nothing is trainable, so no gradients or moments are held. */
 export async function openInference(
-  { model_path, seed, threads, dtype }: InferenceOptions,
+  { model_path: given_path, seed, threads, dtype, hub }: InferenceOptions,
   opening: OpenOptions = {},
 ): Promise<Inference> {
-  await checkModelFolder(model_path);
+  const { path: model_path } = await locateModel(given_path, hub);
   const processor = await loadProcessor(model_path);
   const options: EngineOptions = {
     model_path,

@@ -1,10 +1,12 @@
 import { join } from "node:path";
 import { type BatchArithmetic, batchArithmetic, resolveOptimizer } from "../config/arithmetic.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
+import type { OpenOptions as DatasetOptions } from "../datasets/dataset.js";
 import { type DatasetConfig, openDataset } from "../datasets/registry.js";
 import type { AlgorithmOptions, ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { UserError } from "../errors.js";
+import type { HubOptions } from "../hub/options.js";
 import { manifest } from "../reports/manifest.js";
 import { noRecord, openRunFolder, type RunRecord } from "../reports/run-folder.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
@@ -12,7 +14,7 @@ import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor
 import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
 import type { Loop } from "./loop.js";
-import { checkModelFolder } from "./model-folder.js";
+import { locateModels } from "./model-folder.js";
 import { planMemory } from "./plan-memory.js";
 import { type ProcessorFiles, readProcessorFiles, saveCheckpoint } from "./save.js";
 
@@ -25,6 +27,8 @@ export interface RunOptions {
   readonly base_folder: string;
   /** Training samples in place of `datasets.train`. */
   readonly samples?: SampleSource | undefined;
+  /** Of models and datasets that are named on the hub. */
+  readonly hub?: HubOptions | undefined;
   /** Hears of the weights being read. */
   readonly on_loading?: ByteProgress | undefined;
 }
@@ -53,17 +57,18 @@ export interface OpenRun extends AsyncDisposable {
  * Opens what a run needs, cheap things first, so that a mistake shows before the model is loaded. What was opened is
  * closed again if something fails; a run folder made for it disappears.
  */
-export async function openRun(config: TrainConfig | SftConfig, needs: Needs, options: RunOptions): Promise<OpenRun> {
-  const { base_folder } = options;
-  for (const path of [config.model.path, needs.reference_path]) if (path !== null) await checkModelFolder(path);
+export async function openRun(given: TrainConfig | SftConfig, unlocated: Needs, options: RunOptions): Promise<OpenRun> {
+  const { base_folder, hub } = options;
+  const { config, pinned } = await locateModels(given, hub);
+  const needs = { ...unlocated, reference_path: "reference" in config ? config.reference.path : null };
   const processor = await loadProcessor(config.model.path);
   const files = await readProcessorFiles(processor, config.model.path);
-  const source = options.samples ?? (await openTrainingSet(config.datasets.train, base_folder));
+  const source = options.samples ?? (await openTrainingSet(config.datasets.train, { base_folder, hub }));
   const num_items = isIndexed(source) ? source.length : undefined;
   const arithmetic = batchArithmetic(config, num_items);
-  const splits = await openSplits(config, base_folder);
+  const splits = await openSplits(config, { base_folder, hub });
   (await planMemory(config, processor, isIndexed(source) ? source : undefined)).check();
-  const record = await openRecord(config, options.resume, num_items);
+  const record = await openRecord(withPinnedData(pinned, source), options.resume, num_items);
   let opened: Engine | undefined;
   try {
     const on_progress = options.on_loading;
@@ -149,9 +154,9 @@ function assembleRun(parts: Parts): OpenRun {
 /** @throws UserError for `custom`: a file cannot say which samples a program gave. */
 export async function openTrainingSet(
   dataset: TrainConfig["datasets"]["train"],
-  base_folder: string,
+  options: DatasetOptions,
 ): Promise<IndexedSamples> {
-  if (dataset.name !== "custom") return openDataset(dataset, { base_folder });
+  if (dataset.name !== "custom") return openDataset(dataset, options);
   throw new UserError(
     "CONFIG_INVALID",
     "datasets.train is custom: its samples were given by a program",
@@ -159,17 +164,24 @@ export async function openTrainingSet(
   );
 }
 
+/** The config with the commit of a training set on the hub, so that a resumed run goes on with the same rows. */
+function withPinnedData<T extends TrainConfig | SftConfig>(config: T, source: SampleSource): T {
+  const path = "pinned_path" in source ? source.pinned_path : undefined;
+  if (path === undefined || !("path" in config.datasets.train)) return config;
+  return { ...config, datasets: { ...config.datasets, train: { ...config.datasets.train, path } } };
+}
+
 const isIndexed = (source: SampleSource): source is IndexedSamples => "get" in source && "length" in source;
 
 async function openSplits(
   config: TrainConfig | SftConfig,
-  base_folder: string,
+  options: DatasetOptions,
 ): Promise<Readonly<Record<string, IndexedSamples>>> {
   const open = async (split: "validation" | "test"): Promise<[string, IndexedSamples][]> => {
     const dataset: DatasetConfig | null = config.datasets[split];
     return dataset === null || !config.evaluate.splits.includes(split)
       ? []
-      : [[split, await openDataset(dataset, { base_folder })]];
+      : [[split, await openDataset(dataset, options)]];
   };
   return Object.fromEntries([...(await open("validation")), ...(await open("test"))]);
 }

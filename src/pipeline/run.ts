@@ -27,7 +27,7 @@ export async function* runTrain(
     ...{ with_reference, reference_path: config.reference.path, update_epochs: config.update_epochs },
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
   };
-  await using run = await openRun(config, needs, options);
+  await using run = await openRun(config, needs, { hub: { signal }, ...options });
   const { engine, processor, loop, num_items } = run;
   yield* train(
     {
@@ -74,7 +74,7 @@ export async function* runSft(config: SftConfig, options: RunOptions, signal: Ab
     ...{ with_reference: false, reference_path: null, update_epochs: 1 },
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size: 16 },
   };
-  await using run = await openRun(config, needs, options);
+  await using run = await openRun(config, needs, { hub: { signal }, ...options });
   const { engine, processor, loop, num_items } = run;
   yield* sft(
     {

@@ -9,19 +9,54 @@ export interface Grid {
 
 export const highest_price = 5;
 
-/** Classes, photos and prices (1 to 5) are independent and equally likely. */
-export function drawGrid(draw: Draw, side: number, photos: Photos): Grid {
-  const cells = Array.from({ length: side * side }, () => {
-    const name = class_names[draw(class_names.length)]!;
-    return { name, photo: draw(photos[name].length / (photo_size * photo_size)) };
+/**
+ * all: any classes, prices 1 to 5. in: as all, but bag and boot never meet in a grid. The others lie outside of `in`:
+ * out_pairs has bag and boot in every grid; out_prices has prices 6 to 9, never seen otherwise; out_inverted shows
+ * negatives.
+ */
+export const distributions = ["all", "in", "out_pairs", "out_prices", "out_inverted"] as const;
+export type Distribution = (typeof distributions)[number];
+
+const held_out = ["bag", "boot"] as const satisfies readonly ClassName[];
+
+/** Classes, photos and prices are independent and equally likely, as far as the distribution lets them. */
+export function drawGrid(draw: Draw, side: number, photos: Photos, distribution: Distribution = "all"): Grid {
+  const banned = distribution === "all" || distribution === "out_pairs" ? undefined : held_out[draw(2)];
+  const allowed = class_names.filter((name) => name !== banned);
+  const names = Array.from({ length: side * side }, () => {
+    const name = allowed[draw(allowed.length)]!;
+    return { name, photo: draw(photosOf(photos, name)) };
   });
-  const prices = class_names.map((name) => [name, 1 + draw(highest_price)] as const);
+  const cells = distribution === "out_pairs" ? withPair(draw, names, photos) : names;
+  const [lowest, count] = distribution === "out_prices" ? [6, 4] : [1, highest_price];
+  const prices = class_names.map((name) => [name, lowest + draw(count)] as const);
   return { cells, prices: Object.fromEntries(prices) as Record<ClassName, number> };
+}
+
+const photosOf = (photos: Photos, name: ClassName): number => photos[name].length / (photo_size * photo_size);
+
+/** Bag and boot take the place of two cells. */
+function withPair(draw: Draw, cells: Grid["cells"], photos: Photos): Grid["cells"] {
+  const bag = draw(cells.length);
+  const boot = (bag + 1 + draw(cells.length - 1)) % cells.length;
+  return cells.map((cell, i) => {
+    const name = i === bag ? held_out[0] : i === boot ? held_out[1] : undefined;
+    return name === undefined ? cell : { name, photo: draw(photosOf(photos, name)) };
+  });
 }
 
 /** "prices: top 3 trouser 1 pullover 5 dress 2 bag 4 boot 1 total?" */
 export const questionOf = ({ prices }: Grid): string =>
   `prices: ${class_names.map((name) => `${name} ${prices[name]}`).join(" ")} total?`;
+
+/**
+ * Goods in the text, in reading order, all but the one at `hidden`, which only the picture shows:
+ * "prices: top 3 trouser 1 pullover 5 dress 2 bag 4 boot 1 goods: top ? boot top total?"
+ */
+export const textQuestionOf = (grid: Grid, hidden: number): string => {
+  const goods = grid.cells.map(({ name }, cell) => (cell === hidden ? "?" : name)).join(" ");
+  return questionOf(grid).replace(/ total\?$/, ` goods: ${goods} total?`);
+};
 
 export const totalOf = ({ cells, prices }: Grid): number => cells.reduce((sum, { name }) => sum + prices[name], 0);
 
@@ -38,7 +73,8 @@ export function solutionOf(grid: Grid, style: "direct" | "worked"): string {
 }
 
 /** uint8 [28 * side, 28 * side, 3]; the photos are gray, so the three channels are equal. */
-export function paint({ cells }: Grid, side: number, photos: Photos): Uint8Array {
+export function paint({ cells }: Grid, side: number, photos: Photos, inverted = false): Uint8Array {
+  const flip = inverted ? 255 : 0;
   const width = photo_size * side;
   const rgb = new Uint8Array(width * width * 3);
   cells.forEach(({ name, photo }, cell) => {
@@ -47,7 +83,7 @@ export function paint({ cells }: Grid, side: number, photos: Photos): Uint8Array
     let from = photo * photo_size * photo_size;
     for (let y = 0; y < photo_size; y++) {
       let to = 3 * (corner + y * width);
-      for (let x = 0; x < photo_size; x++, to += 3) rgb[to] = rgb[to + 1] = rgb[to + 2] = pixels[from++]!;
+      for (let x = 0; x < photo_size; x++, to += 3) rgb[to] = rgb[to + 1] = rgb[to + 2] = pixels[from++]! ^ flip;
     }
   });
   return rgb;

@@ -6,7 +6,7 @@ import { UserError } from "../../errors.js";
 import { type ChatTemplate, loadChatTemplate } from "./chat-template.js";
 import { missingFile, parseAs, readJson } from "./checkpoint-files.js";
 import { loadImageSettings } from "./image-settings.js";
-import { promptMessages } from "./messages.js";
+import { promptMessages, type PromptSample } from "./messages.js";
 import { loadTokenizer, type TextTokenizer } from "./tokenizer.js";
 
 export interface PromptOptions {
@@ -30,7 +30,7 @@ export interface Processor {
    * Chat template applied, generation prompt added; one placeholder per image.
    * @throws UserError PROMPT_INVALID if `<image>` markers and images disagree in number, or the template drops the question
    */
-  renderPrompt(sample: { readonly question: string; readonly num_images: number }, options?: PromptOptions): string;
+  renderPrompt(sample: PromptSample, options?: PromptOptions): string;
   /**
    * Token ids with every placeholder repeated once per image token.
    * @throws UserError PROMPT_INVALID naming both counts if placeholders and images disagree
@@ -147,7 +147,7 @@ async function present(folder: string): Promise<readonly string[]> {
 function renderPrompt(
   template: ChatTemplate,
   tokenizer: TextTokenizer,
-  sample: { readonly question: string; readonly num_images: number },
+  sample: PromptSample,
   { system_prompt, assistant_prefix = "" }: PromptOptions = {},
 ): string {
   const messages = promptMessages(sample, system_prompt);

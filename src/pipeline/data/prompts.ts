@@ -47,11 +47,11 @@ export async function buildPrompts(
 
 function encodeSample(
   processor: Processor,
-  { question }: Sample,
+  { question, history, system_prompt }: Sample,
   grids: readonly ImageGrid[],
   options: BuildPromptsOptions,
 ): Int32Array {
-  const text = processor.renderPrompt({ question, num_images: grids.length }, options);
+  const text = processor.renderPrompt({ question, history, system_prompt, num_images: grids.length }, options);
   const ids = processor.encodePrompt(text, grids);
   if (ids.length <= options.max_prompt_tokens) return ids;
   const ofImages = grids.reduce((sum, { num_tokens }) => sum + num_tokens, 0);

@@ -123,11 +123,22 @@ function checkSample(sample: unknown, position: number): void {
   const id = typeof fields["id"] === "string" ? `, id ${JSON.stringify(fields["id"])},` : "";
   for (const key of ["id", "question", "answer"])
     if (typeof fields[key] !== "string") throw badSample(`${which}${id} has no ${key} that is text`);
-  const { images } = fields;
+  const { images, history = [], system_prompt = "" } = fields;
+  if (typeof system_prompt !== "string") throw badSample(`${which}${id} has a system_prompt that is not text`);
+  if (!Array.isArray(history) || !history.every(isTurn))
+    throw badSample(`${which}${id} has a history that is not a list of { role: "user" or "assistant", content }`);
   if (!Array.isArray(images)) throw badSample(`${which}${id} has no list of images`);
   if (!images.every(isImageSource))
     throw badSample(`${which}${id} has an image that is neither { path } nor { bytes }`);
 }
+
+const isTurn = (turn: unknown): boolean =>
+  typeof turn === "object" &&
+  turn !== null &&
+  "role" in turn &&
+  (turn.role === "user" || turn.role === "assistant") &&
+  "content" in turn &&
+  typeof turn.content === "string";
 
 const isImageSource = (source: unknown): boolean =>
   typeof source === "object" &&

@@ -260,3 +260,90 @@ describe("fashion_grid", () => {
     expect(datasetSchema.safeParse({ name: "fashion_grid", count: 3, size: 2 }).success).toBe(false);
   });
 });
+
+/** Of 50 samples: texts and pixels, as they were before variants and distributions came. */
+test.each([
+  [{ pool: "rl", count: 7680 }, "aaab09a63ac9e012"],
+  [{ pool: "labelled", count: 33_280, direct_share: 0.6 }, "e5ef02f37f588878"],
+  [{ split: "validation", count: 500 }, "6d3ad784395ef240"],
+  [{ split: "test", grid: 3, seed: 5, count: 500 }, "843d13a39dd16e95"],
+])("what %j draws has not changed", async (params, expected) => {
+  const dataset = await open(params);
+  const hash = createHash("sha256");
+  for (let i = 0; i < 50; i++) {
+    const { images, ...texts } = await dataset.get(i);
+    hash.update(JSON.stringify(texts));
+    hash.update(
+      await sharp((images[0] as { bytes: Uint8Array }).bytes)
+        .raw()
+        .toBuffer(),
+    );
+  }
+  expect(hash.digest("hex").slice(0, 16)).toBe(expected);
+});
+
+describe("variants and distributions", () => {
+  const goods = (question: string): readonly string[] => / goods: (.*) total\?$/.exec(question)![1]!.split(" ");
+
+  test.each([[2], [3]])("text_dominant names all goods but one of the same %i x %i grid", async (grid) => {
+    const params = { grid, split: "test", direct_share: 0, count: 60 };
+    const [seen, told] = [await open(params), await open({ ...params, variant: "text_dominant" })];
+    const hidden = new Set<number>();
+    for (let i = 0; i < 60; i++) {
+      const [a, b] = [await seen.get(i), await told.get(i)];
+      expect([b.answer, b.solution, bytesOf(b)]).toEqual([a.answer, a.solution, bytesOf(a)]);
+      expect(b.id).toBe(`fashion_grid-test-text-0-${i}`);
+      const names = [...a.solution!.matchAll(/ ([a-z]+) \d+ \d+/g)].map((match) => match[1]);
+      const list = goods(b.question);
+      hidden.add(list.indexOf("?"));
+      expect(list).toHaveLength(grid ** 2);
+      expect(list.filter((name, cell) => name !== "?" && name !== names[cell])).toEqual([]);
+      expect(list.filter((name) => name === "?")).toHaveLength(1);
+    }
+    expect(hidden.size).toBe(grid ** 2);
+  });
+
+  const drawn = async (distribution: string, grid = 2) => {
+    const dataset = await open({
+      distribution,
+      grid,
+      split: "test",
+      variant: "text_dominant",
+      direct_share: 0,
+      count: 200,
+    });
+    const samples = await Promise.all(Array.from({ length: 200 }, (_, i) => dataset.get(i)));
+    return samples.map((sample) => ({
+      names: [...sample.solution!.matchAll(/ ([a-z]+) \d+ \d+/g)].map((match) => match[1]),
+      prices: [...sample.question.split(" goods:")[0]!.matchAll(/ (\d+)/g)].map((match) => Number(match[1])),
+    }));
+  };
+  const has_pair = ({ names }: { readonly names: readonly (string | undefined)[] }): boolean =>
+    names.includes("bag") && names.includes("boot");
+
+  test.each([[2], [3]])("bag and boot never meet inside, and always in out_pairs (%i x %i)", async (grid) => {
+    const inside = await drawn("in", grid);
+    expect(inside.filter(has_pair)).toEqual([]);
+    expect(new Set(inside.flatMap(({ names }) => names)).size).toBe(6);
+    const outside = await drawn("out_pairs", grid);
+    expect(outside.filter((row) => !has_pair(row))).toEqual([]);
+    expect(new Set(outside.map(({ names }) => names.indexOf("bag"))).size).toBe(grid === 2 ? 4 : 9);
+  });
+
+  test("prices are 1 to 5 inside, 6 to 9 in out_prices", async () => {
+    const values = (rows: Awaited<ReturnType<typeof drawn>>) =>
+      [...new Set(rows.flatMap(({ prices }) => prices))].sort();
+    expect(values(await drawn("in"))).toEqual([1, 2, 3, 4, 5]);
+    expect(values(await drawn("out_prices"))).toEqual([6, 7, 8, 9]);
+  });
+
+  test("out_inverted shows negatives", () => {
+    const grid = drawGrid(drawsOf("x"), 2, photos.test, "out_inverted");
+    const [plain, negative] = [paint(grid, 2, photos.test), paint(grid, 2, photos.test, true)];
+    expect(plain.every((value, i) => value + negative[i]! === 255)).toBe(true);
+  });
+
+  test("a single cell has no pair", async () => {
+    await expect(open({ grid: 1, distribution: "out_pairs" })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+  });
+});

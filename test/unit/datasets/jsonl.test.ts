@@ -156,5 +156,5 @@ describe("a file", () => {
 
 test("unknown parameters and names are errors", () => {
   expect(datasetSchema.safeParse({ name: "jsonl", path: "a", paths: 1 }).success).toBe(false);
-  expect(datasetSchema.safeParse({ name: "parquet", path: "a" }).success).toBe(false);
+  expect(datasetSchema.safeParse({ name: "csv", path: "a" }).success).toBe(false);
 });

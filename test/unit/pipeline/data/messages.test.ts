@@ -28,3 +28,31 @@ test.each([
 ])("%s with %i images is refused", (question, num_images, message) => {
   expect(() => promptMessages({ question, num_images })).toThrow(message);
 });
+
+test("images lie where their markers are, through history and question; without markers, at the very start", () => {
+  const turns = (first: string, question: string) => ({
+    question,
+    history: [
+      { role: "user" as const, content: first },
+      { role: "assistant" as const, content: "A cat." },
+    ],
+  });
+  const contents = (sample: ReturnType<typeof turns>, num_images: number) =>
+    promptMessages({ ...sample, num_images }).map(({ role, content }) => [role, ...content.map((part) => part.type)]);
+  expect(contents(turns("<image>What?", "And <image>?"), 2)).toEqual([
+    ["user", "image", "text"],
+    ["assistant", "text"],
+    ["user", "text", "image", "text"],
+  ]);
+  expect(contents(turns("What?", "And now?"), 2)).toEqual([
+    ["user", "image", "image", "text"],
+    ["assistant", "text"],
+    ["user", "text"],
+  ]);
+  expect(() => contents(turns("<image>What?", "And now?"), 2)).toThrow("has 1 <image> markers");
+});
+
+test("a row's system prompt stands before the run's", () => {
+  const sample = { question: "Why?", num_images: 0, system_prompt: "Of the row." };
+  expect(promptMessages(sample, "Of the run.")[0]!.content).toEqual([{ type: "text", text: "Of the row." }]);
+});

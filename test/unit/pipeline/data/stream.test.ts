@@ -115,6 +115,8 @@ test.each<[unknown, string]>([
   [{ ...sample(0), id: 7 }, "has no id that is text"],
   [{ ...sample(0), answer: 5 }, 'id "s0", has no answer that is text'],
   [{ id: "a", question: "q", answer: "1" }, "has no list of images"],
+  [{ ...sample(0), history: [{ role: "system", content: "x" }] }, "has a history that is not a list"],
+  [{ ...sample(0), system_prompt: 1 }, "has a system_prompt that is not text"],
   [{ ...sample(0), images: ["a.png"] }, "neither { path } nor { bytes }"],
 ])("a program's sample %j is refused by name", async (wrong, message) => {
   const stream = new PromptStream({ length: 1, get: () => wrong as Sample }, { seed: 0 });

@@ -21,14 +21,12 @@ export async function* readLines(file: string): AsyncGenerator<{ readonly line: 
     }
   } catch (cause) {
     if (typeof (cause as NodeJS.ErrnoException).syscall !== "string") throw cause;
-    throw new UserError(
-      "FILE_NOT_FOUND",
-      `dataset ${file} cannot be read: ${(cause as Error).message}`,
-      "Check the path.",
-      {
-        cause,
-      },
-    );
+    throw unreadable(file, cause);
   }
   if (rest.length > 0) yield { line, bytes: Buffer.concat(rest) };
 }
+
+export const unreadable = (file: string, cause: unknown): UserError =>
+  new UserError("FILE_NOT_FOUND", `dataset ${file} cannot be read: ${(cause as Error).message}`, "Check the path.", {
+    cause,
+  });
