@@ -1,4 +1,3 @@
-import type { ComputeEngine, Parser } from "@cortex-js/compute-engine";
 import { exactValue, floatValue, type MathJson, symbolsOf } from "./evaluate-expression.js";
 import { toLatex } from "./expression.js";
 import { equals, parseDecimal, type Rational, within } from "./rational.js";
@@ -9,20 +8,30 @@ import { equals, parseDecimal, type Rational, within } from "./rational.js";
  * not used: they have no bound (9^{9^{9}}), and call 1.41421356237 the square root of 2.
  */
 
-/** Loaded at the first expression that needs it: most answers are numbers or letters. */
-let loading: Promise<ComputeEngine> | undefined;
-const engine = (): Promise<ComputeEngine> => (loading ??= load());
+/** What is used of compute-engine, whose own declarations do not resolve under NodeNext. */
+interface Engine {
+  latexDictionary: readonly unknown[];
+  parse(latex: string, options: { readonly canonical: boolean }): { readonly json: unknown };
+}
+interface LatexParser {
+  parseGroup(): unknown;
+}
 
-async function load(): Promise<ComputeEngine> {
-  const { ComputeEngine } = await import("@cortex-js/compute-engine");
+/** Loaded at the first expression that needs it: most answers are numbers or letters. */
+let loading: Promise<Engine> | undefined;
+const engine = (): Promise<Engine> => (loading ??= load());
+
+async function load(): Promise<Engine> {
+  const { ComputeEngine } = (await import("@cortex-js/compute-engine")) as unknown as {
+    ComputeEngine: new () => Engine;
+  };
   const loaded = new ComputeEngine();
-  loaded.latexDictionary = [
-    ...loaded.latexDictionary,
-    {
-      latexTrigger: ["\\binom"],
-      parse: (parser: Parser) => ["Binomial", parser.parseGroup() ?? "Nothing", parser.parseGroup() ?? "Nothing"],
-    },
-  ];
+  const group = (parser: LatexParser): unknown => parser.parseGroup() ?? "Nothing";
+  const binomial = {
+    latexTrigger: ["\\binom"],
+    parse: (parser: LatexParser) => ["Binomial", group(parser), group(parser)],
+  };
+  loaded.latexDictionary = [...loaded.latexDictionary, binomial];
   return loaded;
 }
 
@@ -44,7 +53,7 @@ async function parseExpression(text: string): Promise<Expression | undefined> {
 }
 
 /** Undefined where the parser throws: it meets any text, and its faults are not the completion's. */
-function parse(engine: ComputeEngine, latex: string): MathJson | undefined {
+function parse(engine: Engine, latex: string): MathJson | undefined {
   try {
     return engine.parse(latex, { canonical: false }).json as MathJson;
   } catch {

@@ -16,7 +16,7 @@ export interface FinalAnswer {
  *   answer_tag   the last <answer>...</answer>
  *   answer_is    what follows the last "answer is", "answer:", "answer =", "####", to the end of the sentence
  *   after_think  all of the text (`whole_text` where there is no `</think>`); and, where that is a sentence,
- *   choice       the last "option C" or "(C)", or
+ *   choice       the last "option C" or "(C)", or a leading "Yes,", or
  *   last_number  the last number or formula in it, with its unit
  * Where one of the first three finds a sentence, its only number is a second reading. A thought that is never closed
  * leaves only the first three. A last box that is never closed is no answer at all. Linear in the length.
@@ -34,7 +34,7 @@ export function finalAnswers(completion: string): readonly FinalAnswer[] {
   if (text.trim() === "" || text.includes("<think>")) return [];
   const all: FinalAnswer = { rule: end < 0 ? "whole_text" : "after_think", text: text.trim().replace(opening, "") };
   if (!isProse(all.text)) return [all];
-  const letter = lastChoice(text);
+  const letter = lastChoice(text) ?? /^(yes|no|true|false)\b[,.;:]/i.exec(all.text)?.[1];
   if (letter !== undefined) return [all, { rule: "choice", text: letter }];
   const number = lastMathIn(text);
   return number === undefined ? [all] : [all, { rule: "last_number", text: number }];
@@ -54,7 +54,7 @@ function readings(rule: FinalAnswerRule, text: string): readonly FinalAnswer[] {
  * undefined if there is no box.
  */
 function lastBoxed(text: string): string | undefined {
-  const first = /\\f?boxed/.exec(text)?.index;
+  const first = /\\(?:boxed|fbox)/.exec(text)?.index;
   if (first === undefined) return undefined;
   const open: number[] = []; // start of each open brace's content; negative: not a box
   const found: { readonly start: number; readonly end: number }[] = [];

@@ -58,7 +58,7 @@ export function plainText(text: string): string {
   plain = plain
     .replace(/(?<=\d) ?(?:"|'')$/, " in")
     .replace(/ (?:square |sq\.? |cubic )?units?(?: ?\^ ?\{?[23]\}?)?$/i, "");
-  return withoutBraces(plain);
+  return withoutBraces(plain.replace(/^\\\{ ?\\\}$/, "\u2205"));
 }
 
 /** "{12}" is 12; "{1,2}" was meant as a set. */

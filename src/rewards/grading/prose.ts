@@ -22,14 +22,24 @@ const known = (word: string): boolean => parseUnit(word)?.known === true;
 export function onlyMathIn(clause: string): string | undefined {
   if (negation.test(clause)) return undefined;
   const spans = mathSpans(clause);
-  return spans.length === 1 ? spans[0] : undefined;
+  const [span = ""] = spans;
+  return spans.length === 1 && !bounded(clause, span) ? span : undefined;
+}
+
+/** "at least 20" and "20 or more" are not 20. */
+function bounded(text: string, span: string): boolean {
+  if (/ or$/i.test(span)) return true;
+  const before = text.slice(0, Math.max(0, text.lastIndexOf(span))).slice(-20);
+  return /\b(?:at (?:least|most)|(?:more|less|greater|fewer|smaller|larger) than|between|up to|over|under|from)[\s$]*$/i.test(
+    before,
+  );
 }
 
 /** The last number or formula of a text, unless a "not" stands before it in the same sentence. */
 export function lastMathIn(whole: string): string | undefined {
   const text = whole.slice(-farthest);
   const span = mathSpans(text).at(-1);
-  if (span === undefined) return undefined;
+  if (span === undefined || bounded(text, span)) return undefined;
   const before = text.slice(0, Math.max(0, text.lastIndexOf(span)));
   const sentence = before.slice(Math.max(before.lastIndexOf("\n"), before.lastIndexOf(". ")) + 1).slice(-300);
   return negation.test(sentence.split(/[,;]/).at(-1) ?? "") ? undefined : span;
@@ -89,7 +99,7 @@ function mathSpans(text: string): string[] {
 /** Without a dangling "and", comma or operator; without the "=" that led to it. */
 const trimmed = (span: string): string =>
   span
-    .replace(/(?:\s*(?:,|\band\b|\bor\b|[=+*/<>-]))+$/, "")
+    .replace(/(?:\s*(?:,|\band\b|[=+*/<>-]))+$/, "")
     .replace(/^[=:+*/]\s*/, "")
     .replace(/^(?=[^()]*\))[^()]*\)\s*/, "")
     .replace(/\s*\((?=[^()]*$)[^()]*$/, "")

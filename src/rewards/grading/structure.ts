@@ -1,6 +1,6 @@
 import { function_words, words } from "./plain-text.js";
 
-/** What an answer is made of. Every `text` went through `plainText`. */
+/** What an answer is made of; every text went through `plainText`. */
 export type Answer =
   /** A number, an expression, or words. */
   | { readonly kind: "leaf"; readonly text: string }
@@ -29,7 +29,6 @@ export function parseAnswer(text: string, depth = 0): Answer {
   const parse = (part: string): Answer => parseAnswer(part.trim(), depth + 1);
   const all = (parts: readonly string[]): Answer[] => parts.map(parse);
   if (/^(?:\u211d|(?:all )?real numbers)$/i.test(text)) return interval("(", "-\u221e", "\u221e", ")");
-  if (/^\\\{ ?\\\}$/.test(text)) return { kind: "leaf", text: "\u2205" };
 
   const member = /^([^\u2208]{1,20})\u2208(.+)$/.exec(text);
   if (member !== null && isLabel(member[1]!)) return labelled(member[1]!, parse(member[2]!), text);

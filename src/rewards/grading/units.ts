@@ -64,12 +64,15 @@ const never_units = new Set(
     "are was if when because since but about approximately the for with each per unknown else other"
   ).split(" "),
 );
+/** In lower case these are variables. */
+const capital_units = new Set("N J W V K A Pa Hz".split(" "));
 const longest_unit = 40;
 
 /** "cm^2", "square centimeters", "km/h", "apples". Undefined if the text is no unit. */
 export function parseUnit(text: string): Unit | undefined {
   if (text.length > longest_unit || !/^[\p{L}\u00b0\uff04\u20ac\u00a3\u00a5][\p{L}\u00b0\d ^{}/.*\\-]*$/u.test(text))
     return undefined;
+  if (capital_units.has(text)) return { dimension: text, factor: ratio(1), known: true };
   const plain = text
     .toLowerCase()
     .replace(/\bsq(?:uare|\.)? (\p{L}+)/gu, "$1^2")
