@@ -2,7 +2,7 @@ import { sameEquation, sameExpression } from "./algebra.js";
 import { choice, comparable, plainText, row_end } from "./plain-text.js";
 import { parseQuantity, type Quantity } from "./quantity.js";
 import { divide, equals, multiply, parseDecimal, type Rational, within } from "./rational.js";
-import { type Answer, isLabel, parseAnswer } from "./structure.js";
+import { type Answer, isLabel, parseAnswer, split } from "./structure.js";
 import { splitUnit, type Unit } from "./units.js";
 
 export interface JudgeOptions {
@@ -17,7 +17,14 @@ export async function isSameAnswer(given: string, truth: string, { tolerance }: 
   if (!/[\p{L}\p{N}\u2205\u221e]/u.test(b)) return false;
   if (comparable(a) === comparable(b)) return true;
   if (sameChoice(a, b)) return true;
-  return same(parseMatrix(a) ?? parseAnswer(a), parseMatrix(b) ?? parseAnswer(b), tolerance);
+  const wanted = parseMatrix(b) ?? parseAnswer(b);
+  if (await same(parseMatrix(a) ?? parseAnswer(a), wanted, tolerance)) return true;
+  const rounded = split(a, /\u2248/); // "5 sqrt 3, about 8.66" states both
+  if (rounded.length !== 2 || b.includes("\u2248")) return false;
+  return (
+    (await same(parseAnswer(rounded[0]!), wanted, tolerance)) ||
+    (await same(parseAnswer(rounded[1]!), wanted, tolerance))
+  );
 }
 
 /** A letter on one side, and on the other that letter with the text of the choice. */

@@ -8,6 +8,9 @@ const negation = /\b(?:not|never|neither|nor|cannot|isn't|aren't|doesn't|can't|u
 const farthest = 3000;
 const joining = new Set(["and", "or"]);
 
+const refusal = /\b(?:cannot|can't|couldn't|could not|unable to|not able to|(?:do not|don't) know|not sure|no idea)\b/i;
+const guess = /\b(?:could|might|may|maybe|perhaps|possibly)\b/i;
+
 /** Whether a text reads as a sentence: two words or more that are neither units nor "and", "or". */
 export function isProse(text: string): boolean {
   if (text.length > 1000) return true;
@@ -35,14 +38,14 @@ function bounded(text: string, span: string): boolean {
   );
 }
 
-/** The last number or formula of a text, unless a "not" stands before it in the same sentence. */
+/** The last number or formula of a text, unless its sentence says "not" or guesses, or the text gives up. */
 export function lastMathIn(whole: string): string | undefined {
   const text = whole.slice(-farthest);
   const span = mathSpans(text).at(-1);
-  if (span === undefined || bounded(text, span)) return undefined;
+  if (span === undefined || bounded(text, span) || refusal.test(text.slice(-600))) return undefined;
   const before = text.slice(0, Math.max(0, text.lastIndexOf(span)));
   const sentence = before.slice(Math.max(before.lastIndexOf("\n"), before.lastIndexOf(". ")) + 1).slice(-300);
-  return negation.test(sentence.split(/[,;]/).at(-1) ?? "") ? undefined : span;
+  return guess.test(sentence) || negation.test(sentence.split(/[,;]/).at(-1) ?? "") ? undefined : span;
 }
 
 const cjk = "\\u3000-\\u303f\\u4e00-\\u9fff\\uff0c\\uff1a\\uff1b\\uff1f\\uff01";
