@@ -2,12 +2,13 @@ import { z } from "zod";
 import { judge } from "./grading/judge.js";
 import { defineReward } from "./reward.js";
 
-/** 1 if the completion's final answer equals the truth, else 0. The rules: grading/final-answer.ts and grading/judge.ts. */
+/** 1 if the completion's final answer equals the truth, else 0. The rules: docs/judge.md. */
 export const accuracy = defineReward({
   name: "accuracy",
   params: z.strictObject({
     /** Largest absolute difference of two numbers that still counts as equal; absent: they must be equal exactly. */
     tolerance: z.number().nonnegative().optional(),
   }),
-  score: ({ completion, answer }, { tolerance }) => (judge(completion, answer, { tolerance }).correct ? 1 : 0),
+  score: async ({ completion, answer }, { tolerance }) =>
+    (await judge(completion, answer, { tolerance })).correct ? 1 : 0,
 });

@@ -1,37 +1,27 @@
-import { add, divide, negate, parseDecimal, type Rational } from "./rational.js";
+import { add, divide, multiply, negate, parseDecimal, type Rational } from "./rational.js";
+import { adjacent_unit, parseUnit, type Unit } from "./units.js";
 
 /** A number with what follows it: "-1 1/2", "\frac{3}{4}", "1,000 cm^2", "12.5 %". */
 export interface Quantity {
   readonly value: Rational;
   readonly percent: boolean;
-  /** In one spelling; "" if there is none. */
-  readonly unit: string;
+  readonly unit: Unit | undefined;
 }
-
-/** Units that may follow a number without a space; other letters there are algebra: "3x". */
-const adjacent_units = new Set(
-  "mm cm dm m km in ft yd mi mg g kg t ml l s ms min h hr sec deg ° °c °f usd eur".split(" "),
-);
-/** Words that change the number, or make it part of a formula or a sentence. */
-const never_units = new Set(
-  (
-    "pi e i x y z n a b c k sqrt sin cos tan log ln times plus minus over and or to by of mod dozen hundred thousand " +
-    "million billion trillion half halves third thirds quarter quarters fifths tenths"
-  ).split(" "),
-);
-const longest_unit = 40;
 
 /** Parses text that went through `plainText`; undefined unless all of it is one quantity. */
 export function parseQuantity(text: string): Quantity | undefined {
   const unwrapped = /^\(([^(),]*)\)$/.exec(text)?.[1] ?? text;
-  const match = /^([+-]?) ?[€£¥]? ?(?=[\d.\\])(.*)$/.exec(unwrapped.trim());
+  const match = /^([+-]?) ?([\u20ac\u00a3\u00a5\uff04]?) ?([+-]?) ?(?=[\d.\\])(.*)$/s.exec(unwrapped.trim());
   if (match === null) return undefined;
-  const [, sign = "", rest = ""] = match;
-  const number = fraction(rest) ?? slashed(rest) ?? decimal(rest);
+  const [, before = "", currency = "", after = "", rest = ""] = match;
+  if (before !== "" && after !== "") return undefined;
+  const number = repeating(rest) ?? fraction(rest) ?? slashed(rest) ?? decimal(rest);
   if (number === undefined) return undefined;
   const suffix = parseSuffix(number.suffix);
-  if (suffix === undefined) return undefined;
-  return { value: sign === "-" ? negate(number.value) : number.value, ...suffix };
+  if (suffix === undefined || (currency !== "" && suffix.unit !== undefined)) return undefined;
+  const size = suffix.times === undefined ? number.value : multiply(number.value, suffix.times);
+  const value = before === "-" || after === "-" ? negate(size) : size;
+  return { value, percent: suffix.percent, unit: currency === "" ? suffix.unit : parseUnit(currency) };
 }
 
 interface NumberAndSuffix {
@@ -39,9 +29,20 @@ interface NumberAndSuffix {
   readonly suffix: string;
 }
 
+/** "0.\overline{3}", "0.1\dot{6}" */
+function repeating(text: string): NumberAndSuffix | undefined {
+  const match = /^(\d{0,20})\.(\d{0,20})\\(?:overline|dot|bar) ?(?:\{(\d{1,20})\}|(\d))(.*)$/s.exec(text);
+  if (match === null) return undefined;
+  const [, whole = "", fixed = "", block, digit = "", suffix = ""] = match;
+  const period = block ?? digit;
+  const denominator = 10n ** BigInt(fixed.length) * (10n ** BigInt(period.length) - 1n);
+  const numerator = BigInt(whole + fixed + period) - BigInt(whole + fixed || "0");
+  return { value: { numerator, denominator }, suffix };
+}
+
 /** "\frac{1}{2}", "\frac12", "1\frac{1}{2}" */
 function fraction(text: string): NumberAndSuffix | undefined {
-  const match = /^([\d,]*) ?\\frac ?(?:\{([^{}]*)\}|(\d)) ?(?:\{([^{}]*)\}|(\d))(.*)$/.exec(text);
+  const match = /^([\d,]*) ?\\frac ?(?:\{([^{}]*)\}|(\d)) ?(?:\{([^{}]*)\}|(\d))(.*)$/s.exec(text);
   if (match === null) return undefined;
   const [, whole = "", a, a_digit, b, b_digit, suffix = ""] = match;
   return mixed(whole, a ?? a_digit ?? "", b ?? b_digit ?? "", suffix);
@@ -49,9 +50,10 @@ function fraction(text: string): NumberAndSuffix | undefined {
 
 /** "1/2", "1 1/2" */
 function slashed(text: string): NumberAndSuffix | undefined {
-  const match = /^(?:([\d,]+) )?([\d.,]+) ?\/ ?(-?[\d.,]+)(.*)$/.exec(text);
+  const match = /^(?:([\d,]+) )?([\d.,]+) ?\/ ?(-?[\d.,]+)(.*)$/s.exec(text);
   if (match === null) return undefined;
   const [, whole = "", a = "", b = "", suffix = ""] = match;
+  if (/^ ?[a-z\\(]/i.test(suffix) && !adjacent_unit.test(suffix) && !suffix.startsWith(" ")) return undefined; // 1/2x
   return mixed(whole, a, b, suffix);
 }
 
@@ -72,27 +74,36 @@ function signedDecimal(text: string): Rational | undefined {
 }
 
 function decimal(text: string): NumberAndSuffix | undefined {
-  const match = /^([\d.,]+(?:e[+-]?\d+(?![a-z]))?)(.*)$/i.exec(text);
+  const match = /^([\d.,]+(?:e[+-]?\d+(?![a-z]))?)(.*)$/is.exec(text);
   const value = parseDecimal(match?.[1] ?? "");
   return value && { value, suffix: match?.[2] ?? "" };
 }
 
-function parseSuffix(suffix: string): Pick<Quantity, "percent" | "unit"> | undefined {
-  const text = suffix.trim().toLowerCase();
-  if (text === "") return { percent: false, unit: "" };
-  if (/^(%|percent)$/.test(text)) return { percent: true, unit: "" };
-  if (text.length > longest_unit || !/^[\p{L}°][\p{L}°\d²³ ^{}/.-]*$/u.test(text)) return undefined;
-  const words = text.split(/[^\p{L}°]+/u).filter((word) => word !== "");
-  if (words.some((word) => never_units.has(word))) return undefined;
-  if (!suffix.startsWith(" ") && !adjacent_units.has(words[0] ?? "")) return undefined;
-  return { percent: false, unit: spelling(text) };
+const multiples: Readonly<Record<string, bigint>> = {
+  hundred: 100n,
+  thousand: 1000n,
+  million: 1_000_000n,
+  billion: 1_000_000_000n,
+  trillion: 1_000_000_000_000n,
+};
+
+interface Suffix {
+  readonly percent: boolean;
+  readonly unit: Unit | undefined;
+  readonly times?: Rational;
 }
 
-function spelling(unit: string): string {
-  const plain = unit
-    .replaceAll("²", "2")
-    .replaceAll("³", "3")
-    .replace(/[ ^{}.]/g, "")
-    .replace(/(?<=\p{L}{2})s$/u, "");
-  return /^(deg|degree)$/.test(plain) ? "°" : plain;
+function parseSuffix(suffix: string): Suffix | undefined {
+  const text = suffix.trim();
+  if (text === "") return { percent: false, unit: undefined };
+  if (/^(%|percent|per cent|pct)$/i.test(text)) return { percent: true, unit: undefined };
+  const [, name = "", rest = ""] = /^ ([a-z]+)( .*)?$/is.exec(suffix) ?? [];
+  const times = multiples[name.toLowerCase()];
+  if (times !== undefined) {
+    const inner = parseSuffix(rest);
+    return inner && { ...inner, times: { numerator: times, denominator: 1n } };
+  }
+  if (!suffix.startsWith(" ") && !adjacent_unit.test(text)) return undefined;
+  const unit = parseUnit(text);
+  return unit && { percent: false, unit };
 }

@@ -25,6 +25,17 @@ export const add = (a: Rational, b: Rational): Rational => ({
   denominator: a.denominator * b.denominator,
 });
 
+export const multiply = (a: Rational, b: Rational): Rational => ({
+  numerator: a.numerator * b.numerator,
+  denominator: a.denominator * b.denominator,
+});
+
+/** For whole exponents >= 0; the caller bounds them. */
+export const power = (a: Rational, exponent: number): Rational => ({
+  numerator: a.numerator ** BigInt(exponent),
+  denominator: a.denominator ** BigInt(exponent),
+});
+
 /** Undefined for b = 0. */
 export function divide(a: Rational, b: Rational): Rational | undefined {
   if (b.numerator === 0n) return undefined;
