@@ -13,7 +13,7 @@ export interface RewardOutcome {
   readonly status: Outcome["status"];
   /** What went wrong; absent if nothing did. */
   readonly message?: string;
-  /** From when it was asked for, waiting for a free worker included. */
+  /** Without waiting for a free worker. */
   readonly seconds: number;
 }
 
@@ -86,7 +86,7 @@ async function grade(rewards: readonly OpenReward[], input: RewardInput, control
     rewards.map(async (reward) => {
       const outcome = await reward.run(input, signal);
       if (outcome.status !== "ok" && reward.on_error === "fail") throw failure(reward.name, input, outcome);
-      return { reward, outcome, seconds: (performance.now() - asked) / 1000 };
+      return { reward, outcome, seconds: outcome.seconds ?? (performance.now() - asked) / 1000 };
     }),
   );
   const parts = results.map(({ reward, outcome }) => ({ reward, value: outcome.status === "ok" ? outcome.value : 0 }));

@@ -1,7 +1,11 @@
 /** What came of one reward for one completion. */
-export type Outcome =
+export type Outcome = {
+  /** Of computing it, without waiting for a worker; absent: it waited for none. */
+  readonly seconds?: number;
+} & (
   | { readonly status: "ok"; readonly value: number }
-  | { readonly status: "timeout" | "error"; readonly message: string; readonly hint: string; readonly cause?: unknown };
+  | { readonly status: "timeout" | "error"; readonly message: string; readonly hint: string; readonly cause?: unknown }
+);
 
 export const tooLate = (timeout_ms: number): Outcome => ({
   status: "timeout",

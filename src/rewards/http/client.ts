@@ -68,7 +68,12 @@ export function httpClient(url: string, params: HttpParams, key: string | undefi
   return async (value, signal) => {
     const body = JSON.stringify(value);
     for (let tried = 1; ; tried++) {
-      const result = await limiter.run(() => attempt(body, signal), signal);
+      const result = await limiter.run(async () => {
+        const made = await attempt(body, signal);
+        // All requests of this reward; set before the place goes to the next one.
+        if ("failure" in made && made.is_passing) limiter.pause(made.retry_after_ms ?? 0);
+        return made;
+      }, signal);
       if ("answer" in result) return result.answer;
       const { failure, is_passing, retry_after_ms } = result;
       if (!is_passing) throw failure;
@@ -76,11 +81,9 @@ export function httpClient(url: string, params: HttpParams, key: string | undefi
         const message = `${failure.message} (tried ${tried} times)`;
         throw new ServiceFailure(failure.status, message, failure.hint, { cause: failure });
       }
-      if (retry_after_ms !== undefined) limiter.pause(retry_after_ms); // all requests of this reward
-      else {
-        const delay = Math.min(longest_wait_ms, params.retry_delay_ms * 2 ** (tried - 1));
-        await pauseFor(delay * (0.75 + Math.random() / 4), signal); // apart, so that they do not all come back at once
-      }
+      if (retry_after_ms !== undefined) continue;
+      const delay = Math.min(longest_wait_ms, params.retry_delay_ms * 2 ** (tried - 1));
+      await pauseFor(delay * (0.75 + Math.random() / 4), signal); // apart, so that they do not all come back at once
     }
   };
 }

@@ -73,7 +73,9 @@ export class WorkerPool implements AsyncDisposable {
       try {
         signal.throwIfAborted();
         const worker = await this.#worker(slot);
-        resolve(await worker.run(task, timeout_ms, signal));
+        const started = performance.now();
+        const outcome = await worker.run(task, timeout_ms, signal);
+        resolve({ ...outcome, seconds: (performance.now() - started) / 1000 });
       } catch (error) {
         reject(error);
       }
