@@ -53,14 +53,25 @@ const lineSchema = z.strictObject({
 /** Lines of a JSONL file; one without `id` belongs to the row of its own number. */
 export async function givenCases(maker: CaseMaker, file: string): Promise<readonly RewardCase[]> {
   const bad = (what: string, cause?: unknown): UserError =>
-    new UserError("DATASET_INVALID", what, 'A line is {"completion": "...", "id": "..." or "answer": "..."}.', { cause });
+    new UserError("DATASET_INVALID", what, 'A line is {"completion": "...", "id": "..." or "answer": "..."}.', {
+      cause,
+    });
   const text = await readFile(file, "utf8").catch((cause: Error) => {
-    throw new UserError("FILE_NOT_FOUND", `${file} cannot be read: ${cause.message}`, "Check --completions.", { cause });
+    throw new UserError("FILE_NOT_FOUND", `${file} cannot be read: ${cause.message}`, "Check --completions.", {
+      cause,
+    });
   });
-  const lines = text.split("\n").flatMap((line, i) => (line.trim() === "" ? [] : [{ line, place: `${file}:${i + 1}` }]));
+  const lines = text
+    .split("\n")
+    .flatMap((line, i) => (line.trim() === "" ? [] : [{ line, place: `${file}:${i + 1}` }]));
   if (lines.length === 0) throw bad(`${file} holds no completion`);
   const parsed = lines.map(({ line, place }) => {
-    const value = lineSchema.safeParse(orElse(() => JSON.parse(line) as unknown, (cause) => bad(`${place}: not JSON`, cause)));
+    const value = lineSchema.safeParse(
+      orElse(
+        () => JSON.parse(line) as unknown,
+        (cause) => bad(`${place}: not JSON`, cause),
+      ),
+    );
     if (value.success) return { ...value.data, place };
     const [issue] = value.error.issues;
     throw bad(`${place}: ${[...(issue?.path ?? []), issue?.message].map(String).join(": ")}`);
@@ -104,7 +115,10 @@ export async function sampledCases(
     grade: async (prompt_id, completion, { finish_reason, token_ids }) => {
       const input = inputOf(maker, samples[prompt_id]!.sample, completion);
       const token_count = token_ids.length;
-      cases[cases.length] = { kind: "sampled", input: { ...input, token_count, finish_reason: finish_reason ?? "length" } };
+      cases[cases.length] = {
+        kind: "sampled",
+        input: { ...input, token_count, finish_reason: finish_reason ?? "length" },
+      };
       return { reward: 0, breakdown: {} };
     },
     signal,

@@ -38,7 +38,10 @@ export function rewardWarnings(graded: readonly GradedCase[]): readonly string[]
   const warnings: string[] = [];
   const of = (kind: string): readonly GradedCase[] => graded.filter((item) => item.kind === kind);
   const ids = (items: readonly GradedCase[]): string =>
-    items.slice(0, 5).map(({ input }) => input.sample.id).join(", ") + (items.length > 5 ? ", ..." : "");
+    items
+      .slice(0, 5)
+      .map(({ input }) => input.sample.id)
+      .join(", ") + (items.length > 5 ? ", ..." : "");
   const accuracy = ({ grade }: GradedCase): number => grade.breakdown["accuracy"] ?? Number.NaN;
   const missed = of("truth").filter((item) => accuracy(item) === 0);
   if (missed.length > 0)
@@ -60,7 +63,9 @@ export function rewardFailures(names: readonly string[], graded: readonly Graded
     if (failed.length === 0) return [];
     const [{ input, kind, grade }] = failed as [GradedCase];
     const first = `row ${input.sample.id} (${kind}): it ${grade.outcomes[name]!.message}`;
-    return [`reward "${name}" gave no number for ${failed.length} of ${graded.length} completions; the first, ${first}`];
+    return [
+      `reward "${name}" gave no number for ${failed.length} of ${graded.length} completions; the first, ${first}`,
+    ];
   });
 }
 

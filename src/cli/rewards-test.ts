@@ -43,12 +43,16 @@ export async function rewardsTest(args: RewardsTestArguments): Promise<void> {
     () => false,
   );
   if (!has_model && !args.json)
-    console.log(`note: there is no model at ${config.model.path}: prompts are bare questions, and 4 characters are taken for a token`);
+    console.log(
+      `note: there is no model at ${config.model.path}: prompts are bare questions, and 4 characters are taken for a token`,
+    );
   const processor = has_model ? await loadProcessor(config.model.path) : undefined;
   const maker = { config, dataset, processor };
   try {
     const cases = [
-      ...(args.completions === undefined ? await knownCases(maker, args.rows) : await givenCases(maker, args.completions)),
+      ...(args.completions === undefined
+        ? await knownCases(maker, args.rows)
+        : await givenCases(maker, args.completions)),
       ...(args.sample > 0 ? await sampledCases(maker, args.rows, args.sample, signal) : []),
     ];
     const graded: GradedCase[] = [];
@@ -71,7 +75,11 @@ function report({ json, config }: RewardsTestArguments, { names }: Grader, grade
   }
   const failures = rewardFailures(names, graded);
   if (failures.length > 0)
-    throw new UserError("REWARD_FAILED", failures.join("\n"), `In a run, on_error in ${config} says what becomes of these.`);
+    throw new UserError(
+      "REWARD_FAILED",
+      failures.join("\n"),
+      `In a run, on_error in ${config} says what becomes of these.`,
+    );
 }
 
 const jsonOf = ({ kind, input, grade }: RewardCase & GradedCase): object => ({

@@ -8,30 +8,32 @@ export interface Problem {
 }
 
 export function problems(error: z.ZodError, schema: z.ZodType, input: unknown): readonly Problem[] {
-  return error.issues.flatMap((issue) => chosen(issue, input)).flatMap((issue): Problem[] => {
-    if (issue.code === "unrecognized_keys") {
-      const known = propertyNames(schema);
-      return issue.keys.map((key) => ({
-        path: [...issue.path, key],
-        message: `unknown key${suggestion(key, known)}`,
-      }));
-    }
-    if (issue.code === "invalid_union" && "discriminator" in issue) {
-      const options = "options" in issue && Array.isArray(issue.options) ? issue.options.map(String) : [];
+  return error.issues
+    .flatMap((issue) => chosen(issue, input))
+    .flatMap((issue): Problem[] => {
+      if (issue.code === "unrecognized_keys") {
+        const known = propertyNames(schema);
+        return issue.keys.map((key) => ({
+          path: [...issue.path, key],
+          message: `unknown key${suggestion(key, known)}`,
+        }));
+      }
+      if (issue.code === "invalid_union" && "discriminator" in issue) {
+        const options = "options" in issue && Array.isArray(issue.options) ? issue.options.map(String) : [];
+        const given = valueAt(input, issue.path);
+        const expected = options.length > 0 ? `; expected one of ${options.join(", ")}` : "";
+        return [
+          { path: issue.path, message: given === undefined ? `is missing${expected}` : `is ${show(given)}${expected}` },
+        ];
+      }
+      if (issue.code === "invalid_type" && valueAt(input, issue.path) === undefined)
+        return [{ path: issue.path, message: `is missing; expected ${issue.expected}` }];
+      const text = issue.message.replace(/^(Invalid input|Invalid option|Too small|Too big): /, "");
       const given = valueAt(input, issue.path);
-      const expected = options.length > 0 ? `; expected one of ${options.join(", ")}` : "";
-      return [
-        { path: issue.path, message: given === undefined ? `is missing${expected}` : `is ${show(given)}${expected}` },
-      ];
-    }
-    if (issue.code === "invalid_type" && valueAt(input, issue.path) === undefined)
-      return [{ path: issue.path, message: `is missing; expected ${issue.expected}` }];
-    const text = issue.message.replace(/^(Invalid input|Invalid option|Too small|Too big): /, "");
-    const given = valueAt(input, issue.path);
-    const shown =
-      issue.code !== "custom" && (typeof given !== "object" || given === null) ? `, got ${show(given)}` : "";
-    return [{ path: issue.path, message: text.replace(/, received .*$/, "") + shown }];
-  });
+      const shown =
+        issue.code !== "custom" && (typeof given !== "object" || given === null) ? `, got ${show(given)}` : "";
+      return [{ path: issue.path, message: text.replace(/, received .*$/, "") + shown }];
+    });
 }
 
 /** Of a value that may have several forms: the issues of the form that its own keys choose, else of the first one. */

@@ -45,3 +45,9 @@ export const resolveRewardPaths = (rewards: RewardsConfig, folder: string): Rewa
       return { ...reward, cache_folder: resolve(folder, reward.cache_folder) };
     return reward;
   });
+
+/** What the modules were compiled to, in their order, so that a resume with others is refused. */
+export function withHashes(rewards: RewardsConfig, hashes: readonly string[]): RewardsConfig {
+  const unused = [...hashes];
+  return rewards.map((reward) => ("module" in reward ? { ...reward, sha256: unused.shift() } : reward));
+}

@@ -1,4 +1,5 @@
 import { needsReference } from "../config/algorithms.js";
+import { withHashes } from "../config/rewards.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { UserError } from "../errors.js";
 import { openGrader, type RewardSpec } from "../rewards/grader.js";
@@ -30,7 +31,11 @@ export async function* runTrain(
     ...{ with_reference, reference_path: config.reference.path, update_epochs: config.update_epochs },
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
   };
-  await using run = await openRun(config, needs, options);
+  const rewards = withHashes(
+    config.rewards,
+    grader.modules.map(({ sha256 }) => sha256),
+  );
+  await using run = await openRun({ ...config, rewards }, needs, options);
   const { engine, processor, loop, num_items } = run;
   yield* train(
     {

@@ -16,7 +16,10 @@ const table = {
 
   reward_mean: exact("reward", "mean over N of the weighted reward"),
   reward_std: exact("reward", "population standard deviation over N of the weighted reward"),
-  masked_completions: exact("completions", "completions left out because a reward failed whose on_error is mask; N, T are without them"),
+  masked_completions: exact(
+    "completions",
+    "completions left out because a reward failed whose on_error is mask; N, T are without them",
+  ),
   equal_reward_groups: exact("share", "prompts whose completions all got the same reward / prompts"),
   advantage_std: exact("advantage", "population standard deviation of the advantages over T"),
   prompt_length_mean: exact("tokens", "mean over N of prompt tokens, image tokens included"),

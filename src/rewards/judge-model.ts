@@ -30,24 +30,24 @@ const replySchema = z.object({
 });
 
 const params = z.strictObject({
-    ...http_params,
-    /** With the version: https://host/v1. `/chat/completions` is added. */
-    url: http_params.url,
-    model: z.string().min(1),
-    /** {question}, {answer}, {completion} and {prompt} are filled in; {completion} must occur. */
-    prompt: z.string().default(default_prompt),
-    system_prompt: z.string().nullable().default(null),
-    /** The reply's last "Verdict: <word>" and what each word scores, or null: its last "Score: <number>". */
-    verdicts: z.record(z.string().regex(/^\w+$/), z.number()).nullable().default({ CORRECT: 1, INCORRECT: 0 }),
-    /** "Score: <number>" is divided by it; a number outside 0 .. max_score is an error. */
-    max_score: z.number().positive().default(1),
-    temperature: z.number().nonnegative().default(0),
-    max_tokens: z.int().positive().default(512),
-    /** More keys of the request, as the server knows them. */
-    request: z.record(z.string(), z.json()).default({}),
-    /** Keeps replies for later runs; null keeps them for this run only. */
-    cache_folder: z.string().min(1).nullable().default(null),
-  });
+  ...http_params,
+  /** With the version: https://host/v1. `/chat/completions` is added. */
+  url: http_params.url,
+  model: z.string().min(1),
+  /** {question}, {answer}, {completion} and {prompt} are filled in; {completion} must occur. */
+  prompt: z.string().default(default_prompt),
+  system_prompt: z.string().nullable().default(null),
+  /** The reply's last "Verdict: <word>" and what each word scores, or null: its last "Score: <number>". */
+  verdicts: z.record(z.string().regex(/^\w+$/), z.number()).nullable().default({ CORRECT: 1, INCORRECT: 0 }),
+  /** "Score: <number>" is divided by it; a number outside 0 .. max_score is an error. */
+  max_score: z.number().positive().default(1),
+  temperature: z.number().nonnegative().default(0),
+  max_tokens: z.int().positive().default(512),
+  /** More keys of the request, as the server knows them. */
+  request: z.record(z.string(), z.json()).default({}),
+  /** Keeps replies for later runs; null keeps them for this run only. */
+  cache_folder: z.string().min(1).nullable().default(null),
+});
 type Params = z.output<typeof params>;
 
 /** What another model says, asked over the OpenAI chat completions protocol (vLLM, SGLang, llama.cpp, hosted ones). */
@@ -114,7 +114,8 @@ export function score(reply: string, config: Pick<Params, "verdicts" | "max_scor
     const word = last(/\bverdict\s{0,5}(?:\*\*)?:[\s*"]{0,8}(\w+)/gi)?.toLowerCase();
     if (word === undefined) throw failure("got a reply without a verdict");
     const found = Object.entries(config.verdicts).find(([name]) => name.toLowerCase() === word);
-    if (found === undefined) throw failure(`got the verdict "${word}", which is not one of ${Object.keys(config.verdicts).join(", ")}`);
+    if (found === undefined)
+      throw failure(`got the verdict "${word}", which is not one of ${Object.keys(config.verdicts).join(", ")}`);
     return found[1];
   }
   const number = last(/\bscore\s{0,5}(?:\*\*)?:[\s*"]{0,8}(-?\d+(?:\.\d+)?)/gi);

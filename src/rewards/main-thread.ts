@@ -52,7 +52,8 @@ export async function callService(service: Service, input: RewardInput, signal: 
   try {
     return returned(await service.score(input, signal));
   } catch (cause) {
-    if (cause instanceof ServiceFailure) return { status: cause.status, message: cause.message, hint: cause.hint, cause };
+    if (cause instanceof ServiceFailure)
+      return { status: cause.status, message: cause.message, hint: cause.hint, cause };
     throw cause;
   }
 }

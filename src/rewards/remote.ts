@@ -27,7 +27,10 @@ export const remote = defineService({
       score: async ({ sample, ...rest }, signal) => {
         const images = config.send_images ? { images: await imageUrls(sample) } : {};
         const { id, question, solution = null } = sample;
-        const answer = await post({ ...rest, sample: { id, question, solution, ...images }, params: config.params }, signal);
+        const answer = await post(
+          { ...rest, sample: { id, question, solution, ...images }, params: config.params },
+          signal,
+        );
         const parsed = answerSchema.safeParse(answer);
         if (parsed.success) return parsed.data.reward;
         throw new ServiceFailure(

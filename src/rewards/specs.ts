@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { UserError } from "../errors.js";
 import { callFunction, callService, type RewardFunction } from "./main-thread.js";
 import { type Bundle, bundleModules } from "./modules/bundle.js";
@@ -68,13 +68,18 @@ export async function openRewards(specs: readonly RewardSpec[], options: OpenRew
   const rewards = specs.map((spec, i): OpenReward => {
     const name = names[i]!;
     if (isModule(spec)) {
-      const { code, source_map } = unused.shift()!;
-      const run = inWorker({ kind: "module", name, code, source_map, params: spec.params }, name);
+      const { code, source_map, file, sha256 } = unused.shift()!;
+      if (spec.sha256 !== undefined && spec.sha256 !== sha256) throw changed(file);
+      const made = { kind: "module", name, code, source_map, folder: dirname(file), params: spec.params } as const;
+      const run = inWorker(made, name);
       return { name, weight: spec.weight, on_error: spec.on_error, replaces: false, run };
     }
     if (typeof spec === "function" || "score" in spec) {
-      const { weight = 1, on_error = "fail", score }: Omit<WeightedReward, "name"> =
-        typeof spec === "function" ? { score: spec } : spec;
+      const {
+        weight = 1,
+        on_error = "fail",
+        score,
+      }: Omit<WeightedReward, "name"> = typeof spec === "function" ? { score: spec } : spec;
       const run: OpenReward["run"] = (input, signal) => callFunction(score, input, options.timeout_ms, signal);
       return { name, weight, on_error, replaces: false, run };
     }
@@ -98,6 +103,13 @@ export async function openRewards(specs: readonly RewardSpec[], options: OpenRew
   }
   return { rewards, modules, [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose]() };
 }
+
+const changed = (file: string): UserError =>
+  new UserError(
+    "REWARD_INVALID",
+    `reward module ${file}, or a file it imports, is not the one that the config's sha256 stands for`,
+    "Go on with the file as it was, or start a new run without sha256.",
+  );
 
 const isModule = (spec: RewardSpec): spec is ModuleRewardConfig => typeof spec === "object" && "module" in spec;
 

@@ -3,7 +3,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { tableFromIPC } from "apache-arrow";
 import { beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
-import { hashes, type Ran, reproducibleMetrics, sightloop, smallConfig, smallRun, start, trainHere, workspace } from "./support.js";
+import {
+  hashes,
+  type Ran,
+  reproducibleMetrics,
+  sightloop,
+  smallConfig,
+  smallRun,
+  start,
+  trainHere,
+  workspace,
+} from "./support.js";
 
 const place = workspace();
 const short_run = { steps: 1, evaluate: {}, datasets: { train: smallRun.datasets.train } };
@@ -11,7 +21,7 @@ const short_run = { steps: 1, evaluate: {}, datasets: { train: smallRun.datasets
 beforeAll(() => {
   mkdirSync(place.path("project", "rewards"), { recursive: true });
   const write = (name: string, text: string): void => writeFileSync(place.path("project", "rewards", name), text);
-  write("clock.ts", 'export default (_: unknown, { zero }: { zero: number }) => (Date.now() - zero) / 1000;\n');
+  write("clock.ts", "export default (_: unknown, { zero }: { zero: number }) => (Date.now() - zero) / 1000;\n");
   write(
     "picky.ts",
     `import { defineReward } from "sightloop/rewards";
@@ -57,17 +67,29 @@ test("a finished completion is graded in a worker while the engine samples the o
 
 describe("a module that throws for some completions", () => {
   const run = (on_error: string, run_folder: string, more: object = {}) =>
-    trainHere(smallConfig(place.model, place.path(run_folder), { ...short_run, rewards: [module("picky.ts", { on_error })], ...more }));
+    trainHere(
+      smallConfig(place.model, place.path(run_folder), {
+        ...short_run,
+        rewards: [module("picky.ts", { on_error })],
+        ...more,
+      }),
+    );
 
   test("mask: they take no part in the group's mean and deviation, nor in the update", async () => {
     const ran = await run("mask", "masked");
     expect(ran.error).toBeUndefined();
-    const [{ metrics }] = ran.events.filter((event) => event.type === "step") as unknown as [{ metrics: Record<string, number> }];
+    const [{ metrics }] = ran.events.filter((event) => event.type === "step") as unknown as [
+      { metrics: Record<string, number> },
+    ];
     const kept = rows("masked");
     expect(kept.length).toBe(12 - metrics["masked_completions"]!);
     expect(metrics["masked_completions"]).toBeGreaterThan(0);
     expect(metrics["reward_error.picky"]).toBeCloseTo(metrics["masked_completions"]! / 12, 12);
-    expect(failures(ran)).toEqual([expect.stringMatching(/^step 1: reward "picky" failed for \d+ of 12 completions \(0 timeouts, \d+ errors\); the first: it threw RangeError: a third of them at \S*picky\.ts:4:\d+$/)]);
+    expect(failures(ran)).toEqual([
+      expect.stringMatching(
+        /^step 1: reward "picky" failed for \d+ of 12 completions \(0 timeouts, \d+ errors\); the first: it threw RangeError: a third of them at \S*picky\.ts:4:\d+$/,
+      ),
+    ]);
     for (const { completion } of kept) expect(completion.length % 3).not.toBe(0);
     const tokens = kept.reduce((sum, row) => sum + [...row.completion_mask].filter(Boolean).length, 0);
     expect(metrics["completion_tokens"]).toBe(tokens);
@@ -89,13 +111,20 @@ describe("a module that throws for some completions", () => {
 
   test("fail: the run stops, naming reward, sample and line", async () => {
     const { error } = await run("fail", "failed");
-    expect(error).toMatchObject({ code: "REWARD_FAILED", message: expect.stringMatching(/^reward "picky" threw RangeError: .*picky\.ts:4:\d+ for sample "fashion_grid-/) as string });
+    expect(error).toMatchObject({
+      code: "REWARD_FAILED",
+      message: expect.stringMatching(
+        /^reward "picky" threw RangeError: .*picky\.ts:4:\d+ for sample "fashion_grid-/,
+      ) as string,
+    });
   });
 
   test("the run is the same bit for bit with one worker and with three", async () => {
     for (const reward_workers of [1, 3])
       expect((await run("mask", `workers-${reward_workers}`, { steps: 2, reward_workers })).error).toBeUndefined();
-    expect(await reproducibleMetrics(place.path("workers-3"))).toEqual(await reproducibleMetrics(place.path("workers-1")));
+    expect(await reproducibleMetrics(place.path("workers-3"))).toEqual(
+      await reproducibleMetrics(place.path("workers-1")),
+    );
     const model = (n: number) => hashes(place.path(`workers-${n}`, "checkpoints", "step-000002", "model"));
     expect(model(3)).toEqual(model(1));
   });
@@ -103,7 +132,13 @@ describe("a module that throws for some completions", () => {
 
 describe("from the command line", () => {
   const config = (changes: object = {}): string => {
-    const text = stringify({ ...smallRun, ...short_run, model: { path: place.model }, rewards: [{ name: "accuracy" }, { module: "./rewards/picky.ts", on_error: "mask" }], ...changes });
+    const text = stringify({
+      ...smallRun,
+      ...short_run,
+      model: { path: place.model },
+      rewards: [{ name: "accuracy" }, { module: "./rewards/picky.ts", on_error: "mask" }],
+      ...changes,
+    });
     writeFileSync(place.path("project", "run.yaml"), text);
     return "project/run.yaml";
   };
@@ -113,36 +148,71 @@ describe("from the command line", () => {
     expect(await sightloop(args, place.folder)).toMatchObject({ code: 0 });
     const again = await sightloop(["train", "--run-folder", place.path("beside"), "--resume", "--set", "steps=2"], "/");
     expect(again.code, again.stderr).toBe(0);
+    const file = place.path("project", "rewards", "picky.ts");
+    const text = readFileSync(file, "utf8");
+    writeFileSync(file, text.replace("/ 7", "/ 8"));
+    const changed = await sightloop(["train", "--run-folder", "beside", "--resume", "--set", "steps=3"], place.folder);
+    writeFileSync(file, text);
+    expect(changed).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("is not the one that the config's sha256") as string,
+    });
   });
 
   test("Ctrl-C ends a run whose reward never returns", async () => {
     const looping = config({ rewards: [{ module: "rewards/loop.js" }], reward_timeout_ms: 600_000 });
     const { child, done } = start(["train", looping, "--run-folder", "looping", "--json"], place.folder);
     let seen = "";
-    await new Promise<void>((go) => child.stdout.on("data", (text) => ((seen += String(text)), /"done":12/.test(seen) && go())));
+    await new Promise<void>((go) =>
+      child.stdout.on("data", (text) => ((seen += String(text)), /"done":12/.test(seen) && go())),
+    );
     await sleep(100);
     child.kill("SIGINT");
     const { code, stderr } = await done;
-    expect({ code, stderr }).toMatchObject({ code: 130, stderr: expect.stringContaining("interrupted after step 0") as string });
+    expect({ code, stderr }).toMatchObject({
+      code: 130,
+      stderr: expect.stringContaining("interrupted after step 0") as string,
+    });
   });
 
   test("rewards test prints what each reward says of truth, wrong answer and nothing, and what fails", async () => {
-    const { code, stdout, stderr } = await sightloop(["rewards", "test", config(), "--rows", "3", "--sample", "2"], place.folder);
-    for (const kind of ["truth", "wrong", "empty", "sampled"]) expect(stdout).toMatch(new RegExp(`^fashion_grid-\\S+ {2}${kind} `, "m"));
+    const { code, stdout, stderr } = await sightloop(
+      ["rewards", "test", config(), "--rows", "3", "--sample", "2"],
+      place.folder,
+    );
+    for (const kind of ["truth", "wrong", "empty", "sampled"])
+      expect(stdout).toMatch(new RegExp(`^fashion_grid-\\S+ {2}${kind} `, "m"));
     expect(stdout).toMatch(/^accuracy +18 +0 +0 +1 +1 +0 +0 /m);
     expect(stdout).toMatch(/^fashion_grid-\S+ {2}empty .* error /m);
     expect(code).toBe(2);
-    expect(stderr).toMatch(/^error: reward "picky" gave no number for \d+ of 18 completions; the first, row fashion_grid-\S+ \((truth|wrong|empty)\): it threw RangeError/);
+    expect(stderr).toMatch(
+      /^error: reward "picky" gave no number for \d+ of 18 completions; the first, row fashion_grid-\S+ \((truth|wrong|empty)\): it threw RangeError/,
+    );
     expect(stderr).not.toContain("    at ");
   });
 
   test("rewards test grades the completions of a file", async () => {
-    const lines = [{ completion: "The total is 5.", answer: "5" }, { completion: "6", answer: "5", finish_reason: "length", token_count: 9 }];
+    const lines = [
+      { completion: "The total is 5.", answer: "5" },
+      { completion: "6", answer: "5", finish_reason: "length", token_count: 9 },
+    ];
     writeFileSync(place.path("given.jsonl"), lines.map((line) => JSON.stringify(line)).join("\n"));
-    const args = ["rewards", "test", config({ rewards: [{ name: "accuracy" }, { name: "no_eos", mode: "replace" }] }), "--completions", "given.jsonl", "--json"];
+    const args = [
+      "rewards",
+      "test",
+      config({ rewards: [{ name: "accuracy" }, { name: "no_eos", mode: "replace" }] }),
+      "--completions",
+      "given.jsonl",
+      "--json",
+    ];
     const { code, stdout } = await sightloop(args, place.folder);
     expect(code).toBe(0);
-    expect(stdout.trim().split("\n").map((line) => JSON.parse(line) as object)).toMatchObject([
+    expect(
+      stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as object),
+    ).toMatchObject([
       { kind: "given", reward: 1, breakdown: { accuracy: 1, no_eos: 0 } },
       { kind: "given", reward: -0.1, breakdown: { accuracy: 0, no_eos: -0.1 } },
     ]);

@@ -47,5 +47,10 @@ export function loopbackServer() {
   return place;
 }
 
-export const json = (response: ServerResponse, value: unknown, status = 200, headers: Record<string, string> = {}): void =>
+export const json = (
+  response: ServerResponse,
+  value: unknown,
+  status = 200,
+  headers: Record<string, string> = {},
+): void =>
   void response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(value));

@@ -42,7 +42,9 @@ export function summarizeGrades(grades: readonly Grade[]): GradingSummary {
     const failed = grades.length - counts.ok;
     if (failed === 0) continue;
     const kinds = `${counts.timeout} timeouts, ${counts.error} errors`;
-    failures.push(`reward "${name}" failed for ${failed} of ${grades.length} completions (${kinds}); the first: it ${first}`);
+    failures.push(
+      `reward "${name}" failed for ${failed} of ${grades.length} completions (${kinds}); the first: it ${first}`,
+    );
     if (counts.ok === 0) throw allFailed(failures.at(-1)!);
   }
   metrics["masked_completions"] = grades.filter(({ masked }) => masked).length;

@@ -32,7 +32,8 @@ export function httpClient(url: string, params: HttpParams, key: string | undefi
       const both = AbortSignal.any([signal, limit]);
       const response = await fetch(url, { method: "POST", headers, body, redirect: "manual", signal: both });
       const text = await readBody(response, params.max_response_bytes);
-      if (text === undefined) return refused(`answered more than ${params.max_response_bytes} bytes`, "max_response_bytes");
+      if (text === undefined)
+        return refused(`answered more than ${params.max_response_bytes} bytes`, "max_response_bytes");
       if (response.ok) return parsed(text);
       return {
         failure: new ServiceFailure(
@@ -48,7 +49,9 @@ export function httpClient(url: string, params: HttpParams, key: string | undefi
     } catch (cause) {
       signal.throwIfAborted();
       const is_late = limit.aborted;
-      const what = is_late ? `${where} did not answer within ${params.timeout_ms} ms` : `${where} cannot be reached: ${reason(cause)}`;
+      const what = is_late
+        ? `${where} did not answer within ${params.timeout_ms} ms`
+        : `${where} cannot be reached: ${reason(cause)}`;
       const hint = is_late ? "Raise timeout_ms, or lower max_concurrent." : "Check url, and that the server runs.";
       return { failure: new ServiceFailure(is_late ? "timeout" : "error", what, hint, { cause }), is_passing: true };
     }

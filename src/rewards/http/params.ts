@@ -16,7 +16,10 @@ export const http_params = {
   retry_delay_ms: z.int().positive().default(500),
   /** Requests at once. */
   max_concurrent: z.int().positive().default(8),
-  max_response_bytes: z.int().positive().default(2 ** 20),
+  max_response_bytes: z
+    .int()
+    .positive()
+    .default(2 ** 20),
   /** Send the sample's images along, as data URLs. */
   send_images: z.boolean().default(false),
 };

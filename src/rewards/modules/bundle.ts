@@ -1,5 +1,6 @@
 import { access } from "node:fs/promises";
 import { createHash } from "node:crypto";
+import { dirname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build, type BuildFailure, type Message, type Plugin, stop } from "esbuild";
 import { UserError } from "../../errors.js";
@@ -10,7 +11,7 @@ export interface Bundle {
   readonly code: string;
   /** JSON, to find a line of the user's files again. */
   readonly source_map: string;
-  /** SHA-256 of the code, hex. */
+  /** SHA-256 of the code, hex. Comments do not count. */
   readonly sha256: string;
 }
 
@@ -36,10 +37,12 @@ async function bundleModule(file: string): Promise<Bundle> {
       entryPoints: [file],
       outfile: "module.mjs",
       ...{ bundle: true, write: false, format: "esm", platform: "node", target: "node20", conditions: [] },
-      ...{ sourcemap: "external", logLevel: "silent", absWorkingDir: process.cwd() },
+      ...{ sourcemap: "external", logLevel: "silent", absWorkingDir: dirname(file) },
       define: { "import.meta.url": url },
       // Bundled CommonJS calls `require` for Node's own modules.
-      banner: { js: `import { createRequire as __createRequire } from "node:module"; var require = __createRequire(${url});` },
+      banner: {
+        js: `import { createRequire as __createRequire } from "node:module"; var require = __createRequire(${url});`,
+      },
       plugins: [packages],
     });
     const text = (end: string): string => outputFiles.find(({ path }) => path.endsWith(end))!.text;
@@ -48,13 +51,13 @@ async function bundleModule(file: string): Promise<Bundle> {
   } catch (cause) {
     const [first] = (cause as BuildFailure).errors ?? [];
     if (first === undefined) throw cause;
-    const what = `reward module ${file} cannot be compiled: ${place(first)}${first.text}`;
+    const what = `reward module ${file} cannot be compiled: ${place(first, dirname(file))}${first.text}`;
     throw new UserError("REWARD_INVALID", what, "Correct it; `sightloop rewards test <config>` tries it.", { cause });
   }
 }
 
-const place = ({ location }: Message): string =>
-  location === null ? "" : `${location.file}:${location.line}:${location.column + 1}: `;
+const place = ({ location }: Message, folder: string): string =>
+  location === null ? "" : `${resolve(folder, location.file)}:${location.line}:${location.column + 1}: `;
 
 const root = new URL("../../../", import.meta.url);
 const own: Readonly<Record<string, string>> = {
@@ -68,12 +71,12 @@ const own: Readonly<Record<string, string>> = {
  */
 const packages: Plugin = {
   name: "packages",
-  setup({ onResolve, resolve }) {
+  setup({ onResolve, resolve: find }) {
     onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, importer, pluginData }) => {
       if (pluginData === packages) return undefined;
       const url = own[path];
       if (url !== undefined) return { path: kind === "require-call" ? fileURLToPath(url) : url, external: true };
-      const found = await resolve(path, { kind, resolveDir, importer, pluginData: packages });
+      const found = await find(path, { kind, resolveDir, importer, pluginData: packages });
       if (found.external || found.errors.length > 0 || !/[\\/]node_modules[\\/]/.test(found.path)) return found;
       return { path: kind === "require-call" ? found.path : pathToFileURL(found.path).href, external: true };
     });

@@ -12,8 +12,17 @@ export const moduleRewardSchema = z.strictObject({
   on_error: onErrorSchema.default("fail"),
   /** Handed to the module. */
   params: z.record(z.string(), z.json()).default({}),
+  /** Of the compiled module; one that differs is refused. A run writes it into its config.yaml. */
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, "64 hexadecimal digits")
+    .optional(),
 });
 export type ModuleRewardConfig = z.infer<typeof moduleRewardSchema>;
 
 export const moduleName = ({ module, name }: ModuleRewardConfig): string =>
-  name ?? (basename(module).replace(/\.[cm]?[jt]s$/, "").replace(/[^\w.-]/g, "_") || "module");
+  name ??
+  (basename(module)
+    .replace(/\.[cm]?[jt]s$/, "")
+    .replace(/[^\w.-]/g, "_") ||
+    "module");

@@ -9,6 +9,8 @@ export type WorkerReward =
       readonly name: string;
       readonly code: string;
       readonly source_map: string;
+      /** Where the source map's names start. */
+      readonly folder: string;
       readonly params: unknown;
     };
 

@@ -20,7 +20,13 @@ export class RewardWorker {
 
   constructor(rewards: readonly WorkerReward[]) {
     const resourceLimits = { maxOldGenerationSizeMb: max_heap_mb };
-    this.#worker = new Worker(entry, { workerData: { rewards }, execArgv: [], resourceLimits, stdout: true, stderr: true });
+    this.#worker = new Worker(entry, {
+      workerData: { rewards },
+      execArgv: [],
+      resourceLimits,
+      stdout: true,
+      stderr: true,
+    });
     // What a module prints must not mix with what the program prints.
     for (const stream of [this.#worker.stdout, this.#worker.stderr])
       stream.on("data", (text: Uint8Array) => void process.stderr.write(text));
@@ -58,9 +64,14 @@ export class RewardWorker {
         return tooLate(timeout_ms);
       }
       if (reply?.type === "returned") return returned(reply.value, reply.shown);
-      if (reply?.type === "threw") return threw(reply.place === undefined ? reply.message : `${reply.message} at ${reply.place}`);
+      if (reply?.type === "threw")
+        return threw(reply.place === undefined ? reply.message : `${reply.message} at ${reply.place}`);
       const hint = "See what the module does: it may have exited, thrown in the background, or used too much memory.";
-      return { status: "error", message: `gave no number: ${this.#end ?? "it spoke to the main thread by itself"}`, hint };
+      return {
+        status: "error",
+        message: `gave no number: ${this.#end ?? "it spoke to the main thread by itself"}`,
+        hint,
+      };
     } catch (error) {
       void this.terminate();
       throw error;
@@ -74,7 +85,8 @@ export class RewardWorker {
       this.#worker.postMessage(task);
       return undefined;
     } catch (cause) {
-      const hint = "Samples may hold plain values only, or give the reward as a function, which runs on the main thread.";
+      const hint =
+        "Samples may hold plain values only, or give the reward as a function, which runs on the main thread.";
       return { status: "error", message: `cannot be sent its sample: ${(cause as Error).message}`, hint, cause };
     }
   }

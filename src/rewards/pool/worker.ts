@@ -1,4 +1,5 @@
 import { SourceMap, type SourceMapPayload } from "node:module";
+import { resolve } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import type { RewardModule } from "../modules/define.js";
 import { show } from "../outcome.js";
@@ -16,10 +17,13 @@ const post = (reply: Reply): void => parentPort!.postMessage(reply);
 async function load(reward: WorkerReward): Promise<Score> {
   if (reward.kind === "named") return rewardFunction(reward.config);
   const url = `data:text/javascript;base64,${Buffer.from(reward.code).toString("base64")}`;
-  const { default: found } = (await import(url)) as { default?: RewardModule<unknown> | RewardModule<unknown>["score"] };
+  const { default: found } = (await import(url)) as {
+    default?: RewardModule<unknown> | RewardModule<unknown>["score"];
+  };
   const { params, score } = typeof found === "function" ? { params: undefined, score: found } : (found ?? {});
   if (found === undefined) throw new Error("has no default export; write `export default defineReward({ score })`");
-  if (typeof score !== "function") throw new Error("its default export is neither a function nor has it a function `score`");
+  if (typeof score !== "function")
+    throw new Error("its default export is neither a function nor has it a function `score`");
   const checked = params === undefined ? reward.params : parsed(params, reward.params);
   return (input) => score(input, checked);
 }
@@ -38,12 +42,14 @@ function parsed(schema: { parse(given: unknown): unknown }, given: unknown): unk
 /** What was thrown, and where in the user's files: the stack's first line that lies in the module. */
 function thrown(error: unknown, reward: WorkerReward): Thrown {
   const message = show(error instanceof Error ? `${error.name}: ${error.message}` : error).replace(/^"(.*)"$/s, "$1");
-  const at = reward.kind === "module" && error instanceof Error ? /data:[^)\s]*:(\d+):(\d+)/.exec(error.stack ?? "") : null;
+  if (reward.kind !== "module" || !(error instanceof Error)) return { message, place: undefined };
+  const at = /data:[^)\s]*:(\d+):(\d+)/.exec(error.stack ?? "");
   if (at === null) return { message, place: undefined };
-  const map = new SourceMap(JSON.parse((reward as { source_map: string }).source_map) as SourceMapPayload);
+  const map = new SourceMap(JSON.parse(reward.source_map) as SourceMapPayload);
   const entry = map.findEntry(Number(at[1]) - 1, Number(at[2]) - 1);
   if (!("originalSource" in entry)) return { message, place: undefined };
-  return { message, place: `${entry.originalSource}:${entry.originalLine + 1}:${entry.originalColumn + 1}` };
+  const file = resolve(reward.folder, entry.originalSource);
+  return { message, place: `${file}:${entry.originalLine + 1}:${entry.originalColumn + 1}` };
 }
 
 async function compute(scores: readonly Score[], { reward, input }: Task): Promise<void> {

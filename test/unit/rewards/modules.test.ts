@@ -61,7 +61,10 @@ describe("a module", () => {
   test.each([
     ["plain.js", "export default ({ completion }) => completion.length;"],
     ["async.mjs", "export default async ({ completion }, { more }) => completion.length + more;"],
-    ["common.cjs", "const { basename } = require('path'); module.exports = ({ completion }) => basename('/a/' + completion).length;"],
+    [
+      "common.cjs",
+      "const { basename } = require('path'); module.exports = ({ completion }) => basename('/a/' + completion).length;",
+    ],
   ])("in JavaScript: %s", async (name, text) => {
     const { grade } = await grader([module(write(name, text), { params: { more: 0 } })]);
     expect((await grade(input("abc"))).reward).toBe(3);
@@ -75,6 +78,10 @@ describe("a module", () => {
     };
     expect(await hash(1)).not.toBe(await hash(2));
     expect(await hash(1)).toBe(await hash(1));
+    const sha256 = await hash(1);
+    await grader([module(file, { sha256 })]);
+    write("inner.ts", "export const n: number = 2;\n");
+    await expect(grader([module(file, { sha256 })])).rejects.toMatchObject({ code: "REWARD_INVALID" });
   });
 });
 
@@ -83,9 +90,24 @@ describe("a module that cannot be used is refused before anything runs", () => {
     ["is missing", undefined, "FILE_NOT_FOUND", /cannot be read/],
     ["has no default export", "export const score = () => 1;", "REWARD_INVALID", /no default export/],
     ["exports something else", "export default 3;", "REWARD_INVALID", /neither a function/],
-    ["has a syntax error", "export default () => {\n  return 1 +;\n};", "REWARD_INVALID", /bad\.ts:2:\d+: Unexpected ";"/],
-    ["imports what is not there", 'import x from "no-such-package";\nexport default x;', "REWARD_INVALID", /bad\.ts:1:\d+: Could not resolve "no-such-package"/],
-    ["throws while loading", "\nconst a: any = null;\nexport default a.b;", "REWARD_INVALID", /TypeError: .* at \S*bad\.ts:3:\d+/],
+    [
+      "has a syntax error",
+      "export default () => {\n  return 1 +;\n};",
+      "REWARD_INVALID",
+      /bad\.ts:2:\d+: Unexpected ";"/,
+    ],
+    [
+      "imports what is not there",
+      'import x from "no-such-package";\nexport default x;',
+      "REWARD_INVALID",
+      /bad\.ts:1:\d+: Could not resolve "no-such-package"/,
+    ],
+    [
+      "throws while loading",
+      "\nconst a: any = null;\nexport default a.b;",
+      "REWARD_INVALID",
+      /TypeError: .* at \S*bad\.ts:3:\d+/,
+    ],
     ["ends its worker", "process.exit(4);\nexport default () => 1;", "REWARD_INVALID", /exit code 4/],
     ["waits for ever", "await new Promise(() => {});\nexport default () => 1;", "REWARD_INVALID", /cannot be loaded/],
   ])("%s", async (_, text, code, message) => {
@@ -126,9 +148,12 @@ describe("whatever a module does, the others go on", () => {
     ["text", "error", /returned "1"/],
     ["symbol", "error", /returned Symbol\(one\)/],
   ])("%s", async (completion, status, message) => {
-    const { grade } = await grader([module(write("wild.ts", wild)), { name: "accuracy", weight: 1, on_error: "zero" }], {
-      ...{ timeout_ms: 300, workers: 1 },
-    });
+    const { grade } = await grader(
+      [module(write("wild.ts", wild)), { name: "accuracy", weight: 1, on_error: "zero" }],
+      {
+        ...{ timeout_ms: 300, workers: 1 },
+      },
+    );
     const [bad, good] = await Promise.all([grade(input(completion)), grade(input("4"))]);
     expect(bad.outcomes["wild"]).toMatchObject({ status, message: expect.stringMatching(message) as string });
     expect(good).toMatchObject({ reward: 2, outcomes: { wild: { status: "ok" }, accuracy: { status: "ok" } } });
@@ -145,7 +170,9 @@ describe("whatever a module does, the others go on", () => {
     const { grade } = await grader([module(write("wild.ts", wild), { on_error: "fail" })]);
     await expect(grade(input("throw"))).rejects.toMatchObject({
       code: "REWARD_FAILED",
-      message: expect.stringMatching(/^reward "wild" threw TypeError: bad text at \S*wild\.ts:10:\d+ for sample "row-7"$/) as string,
+      message: expect.stringMatching(
+        /^reward "wild" threw TypeError: bad text at \S*wild\.ts:10:\d+ for sample "row-7"$/,
+      ) as string,
     });
   });
 });
@@ -159,7 +186,10 @@ test("results do not depend on the number of workers or the order of arrival", a
   const texts = Array.from({ length: 40 }, (_, i) => "x".repeat(i % 9) + (i % 3 === 0 ? " 4" : ""));
   const rewards = async (workers: number) => {
     const { grade } = await grader(specs, { workers });
-    return (await Promise.all(texts.map((text) => grade(input(text))))).map(({ reward, breakdown }) => ({ reward, breakdown }));
+    return (await Promise.all(texts.map((text) => grade(input(text))))).map(({ reward, breakdown }) => ({
+      reward,
+      breakdown,
+    }));
   };
   const alone = await rewards(1);
   expect(await rewards(3)).toEqual(alone);
@@ -179,7 +209,10 @@ test("cancelling ends a busy worker at once", async () => {
 });
 
 test("closing leaves no worker, and what a module prints goes to stderr; an unclosed grader does not keep a process", async () => {
-  const file = write("loud.ts", 'export default ({ completion }: any) => { console.log("printed"); if (completion === "loop") for (;;); return 1; };');
+  const file = write(
+    "loud.ts",
+    'export default ({ completion }: any) => { console.log("printed"); if (completion === "loop") for (;;); return 1; };',
+  );
   const program = `
     const { openGrader } = await import(${JSON.stringify(pathToFileURL(resolve("dist/rewards/grader.js")).href)});
     const open = () => openGrader([{ module: ${JSON.stringify(file)}, weight: 1, on_error: "zero", params: {} }], { timeout_ms: 60000 });

@@ -11,13 +11,25 @@ import { json, loopbackServer } from "../../../helpers/http-server.js";
 
 const server = loopbackServer();
 const input = (completion = "four"): RewardInput => ({
-  ...{ prompt: "<user>How many?", completion, answer: "4", finish_reason: "stop", token_count: 3, max_completion_tokens: 8 },
+  ...{
+    prompt: "<user>How many?",
+    completion,
+    answer: "4",
+    finish_reason: "stop",
+    token_count: 3,
+    max_completion_tokens: 8,
+  },
   sample: { id: "row-7", question: "How many?", answer: "4", images: [{ bytes: Uint8Array.of(0xff, 0xd8, 0xff) }] },
 });
-const reply = (content: string | null, finish_reason = "stop") => ({ choices: [{ message: { content }, finish_reason }] });
+const reply = (content: string | null, finish_reason = "stop") => ({
+  choices: [{ message: { content }, finish_reason }],
+});
 interface Asked {
   readonly model: string;
-  readonly messages: { role: string; content: string | { type: string; text?: string; image_url?: { url: string } }[] }[];
+  readonly messages: {
+    role: string;
+    content: string | { type: string; text?: string; image_url?: { url: string } }[];
+  }[];
 }
 
 async function open(params: object = {}, env: Record<string, string> = {}) {
@@ -33,7 +45,10 @@ const outcome = async (params: object = {}) => {
 describe("judge_model", () => {
   test("asks for a chat completion and reads the verdict", async () => {
     server.answer = (response) => json(response, reply("Both are four.\nVerdict: CORRECT"));
-    const { grade } = await open({ api_key_env: "KEY", system_prompt: "Be strict.", request: { seed: 3 } }, { KEY: "k" });
+    const { grade } = await open(
+      { api_key_env: "KEY", system_prompt: "Be strict.", request: { seed: 3 } },
+      { KEY: "k" },
+    );
     expect((await grade(input())).reward).toBe(1);
     const [{ path, headers, body }] = server.received as [(typeof server.received)[0]];
     expect(path).toBe("/v1/chat/completions");
@@ -48,13 +63,18 @@ describe("judge_model", () => {
     server.answer = (response) => json(response, reply("Verdict: INCORRECT"));
     const { grade } = await open({ prompt: "{question}|{completion}|$&|{other}" });
     expect((await grade(input("{answer} $1 {question}"))).reward).toBe(0);
-    expect((JSON.parse(server.received[0]!.body) as Asked).messages[0]!.content).toBe("How many?|{answer} $1 {question}|$&|{other}");
+    expect((JSON.parse(server.received[0]!.body) as Asked).messages[0]!.content).toBe(
+      "How many?|{answer} $1 {question}|$&|{other}",
+    );
   });
 
   test("shows the images when asked to", async () => {
     server.answer = (response) => json(response, reply("Verdict: CORRECT"));
     await outcome({ send_images: true });
-    const [image, text] = (JSON.parse(server.received[0]!.body) as Asked).messages[0]!.content as [Record<string, never>, { type: string }];
+    const [image, text] = (JSON.parse(server.received[0]!.body) as Asked).messages[0]!.content as [
+      Record<string, never>,
+      { type: string },
+    ];
     expect(image).toEqual({ type: "image_url", image_url: { url: "data:image/jpeg;base64,/9j/" } });
     expect(text.type).toBe("text");
   });
@@ -71,11 +91,16 @@ describe("judge_model", () => {
     ["no choice", { choices: [] }, /got /],
   ])("%s is an error", async (_, answer, message) => {
     server.answer = (response) => json(response, answer);
-    expect(await outcome()).toMatchObject({ status: "error", reward: 0, message: expect.stringMatching(message) as string });
+    expect(await outcome()).toMatchObject({
+      status: "error",
+      reward: 0,
+      message: expect.stringMatching(message) as string,
+    });
   });
 
   test("waits as long as a 429 says, then goes on", async () => {
-    server.answer = (response, _, n) => (n === 1 ? json(response, {}, 429, { "retry-after": "0.1" }) : json(response, reply("Verdict: CORRECT")));
+    server.answer = (response, _, n) =>
+      n === 1 ? json(response, {}, 429, { "retry-after": "0.1" }) : json(response, reply("Verdict: CORRECT"));
     const started = performance.now();
     expect(await outcome({ retry_delay_ms: 60_000 })).toMatchObject({ status: "ok", reward: 1 });
     expect(performance.now() - started).toBeGreaterThan(95);
@@ -111,7 +136,8 @@ describe("the cache", () => {
     counting();
     const cache_folder = mkdtempSync(join(tmpdir(), "sightloop-judge-"));
     try {
-      const ask = async (params: object = {}) => (await (await open({ cache_folder, ...params })).grade(input())).reward;
+      const ask = async (params: object = {}) =>
+        (await (await open({ cache_folder, ...params })).grade(input())).reward;
       expect(await ask()).toBe(1);
       expect(await ask()).toBe(1);
       expect(server.received).toHaveLength(1);

@@ -25,13 +25,25 @@ const outcome = async (params: object = {}, env: Record<string, string> = {}) =>
 
 describe("remote", () => {
   test("posts the completion and takes the number", async () => {
-    server.answer = (response, { body }) => json(response, { reward: (JSON.parse(body) as RewardInput).completion.length });
+    server.answer = (response, { body }) =>
+      json(response, { reward: (JSON.parse(body) as RewardInput).completion.length });
     expect(await outcome({ params: { strict: true }, weight: 0.5 })).toMatchObject({ reward: 2, status: "ok" });
     const [{ method, path, headers, body }] = server.received as [(typeof server.received)[0]];
-    expect({ method, path, type: headers["content-type"] }).toEqual({ method: "POST", path: "/grade", type: "application/json" });
+    expect({ method, path, type: headers["content-type"] }).toEqual({
+      method: "POST",
+      path: "/grade",
+      type: "application/json",
+    });
     expect(headers.authorization).toBeUndefined();
     expect(JSON.parse(body)).toEqual({
-      ...{ prompt: "How many?", completion: "four", answer: "4", finish_reason: "stop", token_count: 3, max_completion_tokens: 8 },
+      ...{
+        prompt: "How many?",
+        completion: "four",
+        answer: "4",
+        finish_reason: "stop",
+        token_count: 3,
+        max_completion_tokens: 8,
+      },
       sample: { id: "row-7", question: "How many?", solution: null },
       params: { strict: true },
     });
@@ -52,7 +64,10 @@ describe("remote", () => {
 
   test("gives up after max_retries, with what the server said", async () => {
     server.answer = (response) => void response.writeHead(500).end("out of luck");
-    expect(await outcome()).toMatchObject({ status: "error", message: expect.stringMatching(/status 500: "out of luck" \(tried 3 times\)/) as string });
+    expect(await outcome()).toMatchObject({
+      status: "error",
+      message: expect.stringMatching(/status 500: "out of luck" \(tried 3 times\)/) as string,
+    });
     expect(server.received).toHaveLength(3);
   });
 
@@ -63,24 +78,41 @@ describe("remote", () => {
     ["half of its JSON", (response) => void response.end('{"reward": 1'), /not JSON/],
     ["no number", (response) => json(response, { reward: "1" }), /got "\{\\"reward\\":\\"1\\"\}"/],
     ["another shape", (response) => json(response, [1]), /got "\[1\]"/],
-    ["too much", (response) => void response.end(JSON.stringify({ reward: 1, more: "x".repeat(2000) })), /more than 1000 bytes/],
+    [
+      "too much",
+      (response) => void response.end(JSON.stringify({ reward: 1, more: "x".repeat(2000) })),
+      /more than 1000 bytes/,
+    ],
   ] as [string, typeof server.answer, RegExp][])("%s is an error at once", async (_, answer, message) => {
     server.answer = answer;
-    expect(await outcome({ max_response_bytes: 1000 })).toMatchObject({ status: "error", reward: 0, message: expect.stringMatching(message) as string });
+    expect(await outcome({ max_response_bytes: 1000 })).toMatchObject({
+      status: "error",
+      reward: 0,
+      message: expect.stringMatching(message) as string,
+    });
     expect(server.received).toHaveLength(1);
   });
 
   test("a server that never answers is a timeout, one that hangs up or is not there an error", async () => {
     server.answer = () => undefined;
-    expect(await outcome({ timeout_ms: 30, max_retries: 1 })).toMatchObject({ status: "timeout", message: expect.stringMatching(/within 30 ms \(tried 2 times\)/) as string });
+    expect(await outcome({ timeout_ms: 30, max_retries: 1 })).toMatchObject({
+      status: "timeout",
+      message: expect.stringMatching(/within 30 ms \(tried 2 times\)/) as string,
+    });
     server.answer = async (response) => {
       response.writeHead(200).write('{"rew');
       await sleep(20); // the body is cut off or never ends
     };
     expect(await outcome({ timeout_ms: 30, max_retries: 0 })).toMatchObject({ status: "timeout" });
     server.answer = (response) => void response.destroy();
-    expect(await outcome()).toMatchObject({ status: "error", message: expect.stringMatching(/cannot be reached/) as string });
-    expect(await outcome({ url: "http://127.0.0.1:1/", max_retries: 0 })).toMatchObject({ status: "error", message: expect.stringMatching(/127\.0\.0\.1:1 cannot be reached: (ECONNREFUSED|bad port)/) as string });
+    expect(await outcome()).toMatchObject({
+      status: "error",
+      message: expect.stringMatching(/cannot be reached/) as string,
+    });
+    expect(await outcome({ url: "http://127.0.0.1:1/", max_retries: 0 })).toMatchObject({
+      status: "error",
+      message: expect.stringMatching(/127\.0\.0\.1:1 cannot be reached: (ECONNREFUSED|bad port)/) as string,
+    });
   });
 
   test("sends no more than max_concurrent requests at once, and loses none", async () => {
@@ -89,7 +121,9 @@ describe("remote", () => {
       json(response, { reward: Number((JSON.parse(body) as RewardInput).completion) });
     };
     const { grade } = await open({ max_concurrent: 3 });
-    const rewards = await Promise.all(Array.from({ length: 30 }, async (_, i) => (await grade(input(String(i)))).reward));
+    const rewards = await Promise.all(
+      Array.from({ length: 30 }, async (_, i) => (await grade(input(String(i)))).reward),
+    );
     expect(rewards).toEqual(Array.from({ length: 30 }, (_, i) => i));
     expect(server.most_busy).toBe(3);
   });
@@ -110,7 +144,11 @@ describe("remote", () => {
     server.answer = (response, _, n) => (n === 1 ? json(response, {}, 500) : undefined);
     const { grade } = await open({ max_concurrent: 1, retry_delay_ms: 60_000 });
     const controller = new AbortController();
-    const all = [grade(input(), controller.signal), grade(input(), controller.signal), grade(input(), controller.signal)];
+    const all = [
+      grade(input(), controller.signal),
+      grade(input(), controller.signal),
+      grade(input(), controller.signal),
+    ];
     setTimeout(() => controller.abort(new Error("Ctrl-C")), 30);
     for (const one of all) await expect(one).rejects.toThrow("Ctrl-C");
   });
@@ -121,7 +159,10 @@ describe("remote", () => {
     expect(server.received[0]!.headers.authorization).toBe("Bearer s3cret");
     expect(refused).toMatchObject({ status: "error", message: expect.stringContaining("Bearer ***") as string });
     expect(JSON.stringify(refused)).not.toContain("s3cret");
-    await expect(open({ api_key_env: "GRADER_KEY" })).rejects.toMatchObject({ code: "CONFIG_INVALID", message: expect.stringContaining("GRADER_KEY") as string });
+    await expect(open({ api_key_env: "GRADER_KEY" })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining("GRADER_KEY") as string,
+    });
   });
 
   test.each(["ftp://host/", "host", "http://user:word@host/", "file:///etc/passwd"])("%s is no url", (url) => {
