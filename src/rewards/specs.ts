@@ -48,6 +48,7 @@ export interface OpenRewards extends AsyncDisposable {
 
 /** Enough to load a large library on a busy machine. */
 const load_timeout_ms = 60_000;
+const max_heap_mb = 512;
 
 /** Functions and services run on the main thread, everything else in worker threads. */
 export async function openRewards(specs: readonly RewardSpec[], options: OpenRewardsOptions): Promise<OpenRewards> {
@@ -94,7 +95,8 @@ export async function openRewards(specs: readonly RewardSpec[], options: OpenRew
         : inWorker({ kind: "named", config: spec }, name),
     };
   });
-  const pool = new WorkerPool({ rewards: computed, names: computed_names, size: options.workers, load_timeout_ms });
+  const limits = { size: options.workers, load_timeout_ms, max_heap_mb };
+  const pool = new WorkerPool({ rewards: computed, names: computed_names, ...limits });
   try {
     if (modules.length > 0) await pool.start(); // shows a bad module before anything else is loaded
   } catch (error) {

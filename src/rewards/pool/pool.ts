@@ -10,6 +10,11 @@ export interface PoolOptions {
   /** Threads at most; one is started when a task finds the others busy. */
   readonly size: number;
   readonly load_timeout_ms: number;
+  /**
+   * Of a thread's JavaScript objects; a reward that needs more ends its thread, not the run. (Node grants 16 MB more to end
+   * it in: a single larger allocation at the limit is fatal to the process.)
+   */
+  readonly max_heap_mb: number;
 }
 
 interface Job {
@@ -89,8 +94,8 @@ export class WorkerPool implements AsyncDisposable {
     if (present !== undefined && !present.is_dead) return present;
     if (this.#closed) throw new Error("the pool was closed");
     if (present !== undefined) this.#replaced.push(present);
-    const { rewards, names, load_timeout_ms } = this.#options;
-    const worker = new RewardWorker(rewards);
+    const { rewards, names, load_timeout_ms, max_heap_mb } = this.#options;
+    const worker = new RewardWorker(rewards, max_heap_mb);
     this.#workers[slot] = worker;
     await worker.loaded(names, load_timeout_ms);
     return worker;

@@ -4,9 +4,6 @@ import { UserError } from "../../errors.js";
 import { type Outcome, returned, threw, tooLate } from "../outcome.js";
 import type { Reply, Task, WorkerReward } from "./protocol.js";
 
-/** Of JavaScript objects; a reward that needs more ends its worker, not the run. */
-const max_heap_mb = 512;
-
 const beside = new URL("./worker.js", import.meta.url);
 /** Run from the sources (by the tests), this starts the built worker: a worker thread reads JavaScript only. */
 const entry = existsSync(beside) ? beside : new URL("../../../dist/rewards/pool/worker.js", import.meta.url);
@@ -18,18 +15,9 @@ export class RewardWorker {
   #end: string | undefined;
   #listener: ((reply: Reply | undefined) => void) | undefined;
 
-  constructor(rewards: readonly WorkerReward[]) {
+  constructor(rewards: readonly WorkerReward[], max_heap_mb: number) {
     const resourceLimits = { maxOldGenerationSizeMb: max_heap_mb };
-    this.#worker = new Worker(entry, {
-      workerData: { rewards },
-      execArgv: [],
-      resourceLimits,
-      stdout: true,
-      stderr: true,
-    });
-    // What a module prints must not mix with what the program prints.
-    for (const stream of [this.#worker.stdout, this.#worker.stderr])
-      stream.on("data", (text: Uint8Array) => void process.stderr.write(text));
+    this.#worker = new Worker(entry, { workerData: { rewards }, execArgv: [], resourceLimits });
     this.#worker.on("message", (reply: Reply) => this.#listener?.(reply));
     this.#worker.on("error", (error) => this.#ended(`its worker ended: ${String(error)}`));
     this.#worker.on("exit", (code) => this.#ended(`its worker ended with exit code ${code}`));
@@ -42,7 +30,7 @@ export class RewardWorker {
   /** Resolves when the rewards are loaded. @throws UserError REWARD_INVALID; the thread is then ended */
   async loaded(names: readonly string[], timeout_ms: number): Promise<void> {
     const reply = await this.#reply(timeout_ms);
-    if (reply !== "timeout" && reply?.type === "ready") return this.#worker.unref();
+    if (reply !== "timeout" && reply?.type === "ready") return this.#rest();
     const end = this.#end;
     void this.terminate();
     if (reply !== "timeout" && reply?.type === "unusable") {
@@ -76,7 +64,7 @@ export class RewardWorker {
       void this.terminate();
       throw error;
     } finally {
-      this.#worker.unref();
+      this.#rest();
     }
   }
 
@@ -93,6 +81,7 @@ export class RewardWorker {
 
   async terminate(): Promise<void> {
     this.#ended("its worker was ended");
+    this.#worker.ref(); // who waits for the end must live to see it
     await this.#worker.terminate();
   }
 
@@ -114,6 +103,11 @@ export class RewardWorker {
       clearTimeout(timer);
       if (cancel !== undefined) signal?.removeEventListener("abort", cancel);
     }
+  }
+
+  /** An idle worker does not keep the process alive. */
+  #rest(): void {
+    if (!this.is_dead) this.#worker.unref();
   }
 
   #ended(how: string): void {

@@ -61,6 +61,9 @@ async function compute(scores: readonly Score[], { reward, input }: Task): Promi
   }
 }
 
+// What a module prints must not mix with what the program prints.
+process.stdout.write = process.stderr.write.bind(process.stderr);
+
 const scores: Score[] = [];
 let is_usable = true;
 for (const [i, reward] of rewards.entries()) {
