@@ -1,4 +1,4 @@
-import { type Data, type DataType, makeData, type RecordBatch, Type } from "apache-arrow";
+import { type Data, makeData, type RecordBatch, Type } from "apache-arrow";
 import { boolColumn, columnData, listColumn, recordBatch } from "./columns.js";
 
 /** A new batch of these rows, in this order. */
@@ -8,9 +8,11 @@ export function selectRows<T extends RecordBatch>(batch: T, rows: readonly numbe
 }
 
 function gather(data: Data, rows: ArrayLike<number>): Data {
-  const { type, valueOffsets, children } = data as Data<DataType> & { valueOffsets: Int32Array };
+  const { children } = data;
+  const type = data.type;
+  const valueOffsets = data.valueOffsets as Int32Array | undefined;
   if (children.length > 0) {
-    const { offsets, indices } = ranges(valueOffsets, rows);
+    const { offsets, indices } = ranges(valueOffsets!, rows);
     return listColumn(offsets, gather(children[0]!, indices));
   }
   if (valueOffsets !== undefined) {

@@ -109,4 +109,4 @@ const schemaOf = <Name extends string, Shape extends z.ZodRawShape>({
   params,
   on_error = "fail",
 }: Described<Name, Shape>): Definition<Name, Shape>["schema"] =>
-  z.strictObject({ name: z.literal(name), ...common(on_error), ...params.shape }) as never;
+  z.strictObject({ name: z.literal(name), ...common(on_error), ...params.shape });

@@ -71,12 +71,12 @@ const own: Readonly<Record<string, string>> = {
  */
 const packages: Plugin = {
   name: "packages",
-  setup({ onResolve, resolve: find }) {
-    onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, importer, pluginData }) => {
+  setup(building) {
+    building.onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, importer, pluginData }) => {
       if (pluginData === packages) return undefined;
       const url = own[path];
       if (url !== undefined) return { path: kind === "require-call" ? fileURLToPath(url) : url, external: true };
-      const found = await find(path, { kind, resolveDir, importer, pluginData: packages });
+      const found = await building.resolve(path, { kind, resolveDir, importer, pluginData: packages });
       if (found.external || found.errors.length > 0 || !/[\\/]node_modules[\\/]/.test(found.path)) return found;
       return { path: kind === "require-call" ? found.path : pathToFileURL(found.path).href, external: true };
     });

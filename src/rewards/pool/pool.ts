@@ -62,7 +62,8 @@ export class WorkerPool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     for (const { reject } of this.#queue.splice(0)) reject(new Error("the pool was closed"));
-    await Promise.all([...this.#workers.splice(0), ...this.#replaced].map((worker) => worker?.terminate()));
+    const workers = [...this.#workers.splice(0), ...this.#replaced];
+    await Promise.all(workers.flatMap((worker) => worker?.terminate() ?? []));
   }
 
   /** One whose worker is there already, if possible. */

@@ -21,8 +21,13 @@ const write = (name: string, text: string): string => {
   writeFileSync(join(folder, name), text);
   return join(folder, name);
 };
-const module = (file: string, more: object = {}): RewardSpec =>
-  ({ module: file, weight: 1, on_error: "zero", params: {}, ...more }) as RewardSpec;
+const module = (file: string, more: object = {}): RewardSpec => ({
+  module: file,
+  weight: 1,
+  on_error: "zero",
+  params: {},
+  ...more,
+});
 async function grader(specs: readonly RewardSpec[], options: { timeout_ms?: number; workers?: number } = {}) {
   const made = await openGrader(specs, { timeout_ms: 10_000, ...options });
   opened.push(made);

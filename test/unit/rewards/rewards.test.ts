@@ -83,10 +83,7 @@ describe("length", () => {
     [0, 0, 20, 0],
     [12, 10, 10, -0.2],
   ])("%i tokens in %i .. %i", (token_count, min_tokens, max_tokens, expected) => {
-    expect(length.score({ ...input("text"), token_count }, { min_tokens, max_tokens })).toBeCloseTo(
-      expected as number,
-      12,
-    );
+    expect(length.score({ ...input("text"), token_count }, { min_tokens, max_tokens })).toBeCloseTo(expected, 12);
   });
 });
 
