@@ -17,3 +17,4 @@ export type * from "./pipeline/events.js";
 export { train, type Training, type TrainRequest } from "./pipeline/request.js";
 export type { RewardFunction, WeightedReward } from "./rewards/grader.js";
 export type { RewardInput } from "./rewards/reward.js";
+export { defineReward, type RewardModule } from "./rewards/modules/define.js";

@@ -9,6 +9,7 @@ import { doctorCommand } from "./commands/doctor.js";
 import { evaluateCommand } from "./commands/evaluate.js";
 import { generateCommand } from "./commands/generate.js";
 import { initCommand } from "./commands/init.js";
+import { rewardsCommand } from "./commands/rewards.js";
 import { sftCommand } from "./commands/sft.js";
 import { trainCommand } from "./commands/train.js";
 import { fail, UsageError } from "./fail.js";
@@ -25,6 +26,7 @@ const commands = [
   generateCommand,
   initCommand,
   dataCommand,
+  rewardsCommand,
   benchCommand,
   doctorCommand,
   demoCommand,

@@ -8,30 +8,42 @@ export interface Problem {
 }
 
 export function problems(error: z.ZodError, schema: z.ZodType, input: unknown): readonly Problem[] {
-  return error.issues.flatMap((issue): Problem[] => {
-    if (issue.code === "unrecognized_keys") {
-      const known = propertyNames(schema);
-      return issue.keys.map((key) => ({
-        path: [...issue.path, key],
-        message: `unknown key${suggestion(key, known)}`,
-      }));
-    }
-    if (issue.code === "invalid_union" && "discriminator" in issue) {
-      const options = "options" in issue && Array.isArray(issue.options) ? issue.options.map(String) : [];
+  return error.issues
+    .flatMap((issue) => chosen(issue, input))
+    .flatMap((issue): Problem[] => {
+      if (issue.code === "unrecognized_keys") {
+        const known = propertyNames(schema);
+        return issue.keys.map((key) => ({
+          path: [...issue.path, key],
+          message: `unknown key${suggestion(key, known)}`,
+        }));
+      }
+      if (issue.code === "invalid_union" && "discriminator" in issue) {
+        const options = "options" in issue && Array.isArray(issue.options) ? issue.options.map(String) : [];
+        const given = valueAt(input, issue.path);
+        const expected = options.length > 0 ? `; expected one of ${options.join(", ")}` : "";
+        return [
+          { path: issue.path, message: given === undefined ? `is missing${expected}` : `is ${show(given)}${expected}` },
+        ];
+      }
+      if (issue.code === "invalid_type" && valueAt(input, issue.path) === undefined)
+        return [{ path: issue.path, message: `is missing; expected ${issue.expected}` }];
+      const text = issue.message.replace(/^(Invalid input|Invalid option|Too small|Too big): /, "");
       const given = valueAt(input, issue.path);
-      const expected = options.length > 0 ? `; expected one of ${options.join(", ")}` : "";
-      return [
-        { path: issue.path, message: given === undefined ? `is missing${expected}` : `is ${show(given)}${expected}` },
-      ];
-    }
-    if (issue.code === "invalid_type" && valueAt(input, issue.path) === undefined)
-      return [{ path: issue.path, message: `is missing; expected ${issue.expected}` }];
-    const text = issue.message.replace(/^(Invalid input|Invalid option|Too small|Too big): /, "");
-    const given = valueAt(input, issue.path);
-    const shown =
-      issue.code !== "custom" && (typeof given !== "object" || given === null) ? `, got ${show(given)}` : "";
-    return [{ path: issue.path, message: text.replace(/, received .*$/, "") + shown }];
-  });
+      const shown =
+        issue.code !== "custom" && (typeof given !== "object" || given === null) ? `, got ${show(given)}` : "";
+      return [{ path: issue.path, message: text.replace(/, received .*$/, "") + shown }];
+    });
+}
+
+/** Of a value that may have several forms: the issues of the form that its own keys choose, else of the first one. */
+function chosen(issue: z.core.$ZodIssue, input: unknown): readonly z.core.$ZodIssue[] {
+  if (issue.code !== "invalid_union" || issue.errors.length === 0) return [issue];
+  const value = valueAt(input, issue.path);
+  const isOfAnother = ({ code, path }: z.core.$ZodIssue): boolean =>
+    (code === "invalid_union" && path.length <= 1) || (path.length === 1 && valueAt(value, path) === undefined);
+  const form = issue.errors.find((issues) => !issues.some(isOfAnother)) ?? issue.errors[0]!;
+  return form.flatMap((inner) => chosen({ ...inner, path: [...issue.path, ...inner.path] }, input));
 }
 
 const show = (value: unknown): string => JSON.stringify(value) ?? String(value);

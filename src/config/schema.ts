@@ -1,29 +1,19 @@
 import { z } from "zod";
 import { datasetSchema } from "../datasets/registry.js";
-import { rewardSchema } from "../rewards/registry.js";
 import { algorithmSchema, needsReference } from "./algorithms.js";
+import { checkRewards, rewardsSchema } from "./rewards.js";
 import { common, count, optimizerSchema, samplingSchema } from "./sections.js";
 
 type Issue = (path: (string | number)[], message: string) => void;
 
-/** Samples and rewards that a program hands over (src/index.ts); a file cannot name them. */
+/** Samples that a program hands over (src/index.ts); a file cannot name them. */
 const customDataset = z.strictObject({ name: z.literal("custom") });
-const customReward = z.strictObject({
-  name: z.literal("custom"),
-  /** The function's name: key of the reward's breakdown. */
-  function: z.string().min(1),
-  weight: z.number().default(1),
-});
 
 const datasetsSchema = z.strictObject({
   train: z.discriminatedUnion("name", [datasetSchema, customDataset]),
   validation: datasetSchema.nullable().default(null),
   test: datasetSchema.nullable().default(null),
 });
-
-const rewardsSchema = z
-  .array(z.discriminatedUnion("name", [rewardSchema, customReward]))
-  .min(1, "at least one reward is needed");
 
 /** One run of reinforcement learning: `sightloop train`. */
 export const trainConfigSchema = z
@@ -50,7 +40,10 @@ export const trainConfigSchema = z
     old_logprobs: z.enum(["rollout", "recompute"]).default("rollout"),
     optimizer: optimizerSchema,
     rewards: rewardsSchema,
+    /** Wall-clock time of one reward for one completion; those that ask a server have their own. */
     reward_timeout_ms: count.default(10_000),
+    /** Threads that compute rewards, beside the engine's. */
+    reward_workers: count.max(256).default(2),
   })
   .superRefine((config, context) => {
     const issue: Issue = (path, message) => context.addIssue({ code: "custom", path, message });
@@ -64,10 +57,7 @@ export const trainConfigSchema = z
       );
     if (config.reference.path !== null && !needsReference(config.algorithm))
       issue(["reference", "path"], "is never read: every KL coefficient of the algorithm is 0");
-    const names = config.rewards.map((reward) => (reward.name === "custom" ? reward.function : reward.name));
-    names.forEach((name, i) => {
-      if (names.indexOf(name) < i) issue(["rewards", i, "name"], `reward "${name}" is listed twice; raise its weight`);
-    });
+    checkRewards(config.rewards, config.sampling.max_completion_tokens, issue);
   });
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 

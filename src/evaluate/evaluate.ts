@@ -4,7 +4,7 @@ import type { Processor } from "../pipeline/data/processor.js";
 import { buildPrompts } from "../pipeline/data/prompts.js";
 import type { IndexedSamples, StreamedSample } from "../pipeline/data/stream.js";
 import { collect, completionLengths } from "../pipeline/rollout/collect.js";
-import { rewardFunction } from "../rewards/registry.js";
+import { openGrader } from "../rewards/grader.js";
 import type { RewardInput } from "../rewards/reward.js";
 import type { EvaluationResult } from "./result.js";
 import { bootstrap, passAtK, wilson } from "./statistics.js";
@@ -19,6 +19,8 @@ export interface EvaluationSetting {
   /** Text that every completion is made to begin with; graded with it. */
   readonly assistant_prefix: string;
 }
+
+type IsCorrect = (input: RewardInput) => boolean | Promise<boolean>;
 
 export interface EvaluateOptions {
   readonly engine: Engine;
@@ -35,13 +37,14 @@ export interface EvaluateOptions {
   readonly kv_block_size: number;
   readonly seed: number;
   /** Whether a completion is right; absent: the `accuracy` reward, whatever rewards a run trains with. */
-  readonly isCorrect?: ((input: RewardInput) => boolean | Promise<boolean>) | undefined;
+  readonly isCorrect?: IsCorrect | undefined;
   readonly known_images?: Map<string, string> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-const accuracy = rewardFunction({ name: "accuracy", weight: 1 });
-const isAccurate = async (input: RewardInput): Promise<boolean> => (await accuracy(input)) > 0.5;
+/** A text that the judge cannot read in time is a wrong answer. */
+const accuracy = { name: "accuracy", weight: 1, on_error: "zero" } as const;
+const judging_limit_ms = 10_000;
 
 interface Tally {
   readonly correct: number[];
@@ -57,6 +60,9 @@ export async function* evaluate(
   options: EvaluateOptions,
 ): AsyncGenerator<{ readonly done: number; readonly total: number }, readonly EvaluationResult[]> {
   const { samples, settings } = options;
+  await using grader = await openGrader([accuracy], { timeout_ms: judging_limit_ms });
+  const isAccurate: IsCorrect = async (input) => (await grader.grade(input, options.signal)).reward > 0.5;
+  const judged = { ...options, isCorrect: options.isCorrect ?? isAccurate };
   const num_items = Math.min(samples.length, options.max_items ?? Infinity);
   const total = num_items * settings.reduce((sum, setting) => sum + setting.completions_per_prompt, 0);
   let before = 0;
@@ -72,7 +78,7 @@ export async function* evaluate(
           sample: await samples.get(prompt_id),
         })),
       );
-      for await (const { done } of evaluateChunk(options, setting, chunk, tally)) yield { done: before + done, total };
+      for await (const { done } of evaluateChunk(judged, setting, chunk, tally)) yield { done: before + done, total };
       before += chunk.length * setting.completions_per_prompt;
     }
     results.push(summary(setting, num_items, tally, options.seed));
@@ -81,12 +87,12 @@ export async function* evaluate(
 }
 
 async function* evaluateChunk(
-  options: EvaluateOptions,
+  options: EvaluateOptions & { readonly isCorrect: IsCorrect },
   setting: EvaluationSetting,
   chunk: readonly StreamedSample[],
   tally: Tally,
 ): AsyncGenerator<{ readonly done: number }> {
-  const { engine, processor, signal, isCorrect = isAccurate } = options;
+  const { engine, processor, signal, isCorrect } = options;
   const { temperature, top_k, top_p, completions_per_prompt, assistant_prefix } = setting;
   const prompts = await buildPrompts(engine, processor, chunk, {
     system_prompt: options.system_prompt ?? undefined,
@@ -113,6 +119,7 @@ async function* evaluateChunk(
         ...{ completion, sample, prompt: sample.question, answer: sample.answer },
         finish_reason: finish_reason ?? "length",
         token_count: token_ids.length,
+        max_completion_tokens: options.max_completion_tokens,
       });
       return { reward: correct ? 1 : 0, breakdown: {} };
     },

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { Sample } from "../batches/sample.js";
 import { problems } from "../config/problems.js";
+import { resolveRewardPaths } from "../config/rewards.js";
 import { type TrainConfig, trainConfigSchema } from "../config/schema.js";
 import { UserError } from "../errors.js";
 import type { RewardFunction, RewardSpec, WeightedReward } from "../rewards/grader.js";
@@ -46,12 +47,13 @@ export function train(request: TrainRequest): Training {
   const { model, dataset, datasets, signal, resume = false, rewards: _, ...rest } = request;
   const rewards = Array.isArray(request.rewards) ? (request.rewards as TrainRequest["rewards"]) : [];
   const samples = isSource(dataset) ? asSource(dataset) : undefined;
-  const config = parse({
+  const parsed = parse({
     ...rest,
     model: typeof model === "string" ? { path: model } : model,
     datasets: { ...datasets, train: samples === undefined ? dataset : { name: "custom" } },
     rewards: rewards.map(rewardInput),
   });
+  const config = { ...parsed, rewards: resolveRewardPaths(parsed.rewards, process.cwd()) };
   const specs = rewards.map((reward, i): RewardSpec => {
     if (typeof reward === "function" || (typeof reward === "object" && "score" in reward)) return reward;
     return config.rewards[i] as RewardConfig;
@@ -84,7 +86,8 @@ function parse(input: unknown): TrainConfig {
 function rewardInput(reward: TrainRequest["rewards"][number], index: number): unknown {
   if (typeof reward === "string") return { name: reward };
   if (typeof reward === "function") return { name: "custom", function: reward.name || `reward_${index + 1}` };
-  if ("score" in reward) return { name: "custom", function: reward.name, weight: reward.weight };
+  if ("score" in reward)
+    return { name: "custom", function: reward.name, weight: reward.weight, on_error: reward.on_error };
   return reward;
 }
 

@@ -1,7 +1,8 @@
 import { needsReference } from "../config/algorithms.js";
+import { withHashes } from "../config/rewards.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { UserError } from "../errors.js";
-import { createGrader, type RewardSpec } from "../rewards/grader.js";
+import { openGrader, type RewardSpec } from "../rewards/grader.js";
 import type { TrainEvent } from "./events.js";
 import { openRun, type RunOptions } from "./open-run.js";
 import { sft, solutionTokens } from "./sft.js";
@@ -21,13 +22,20 @@ export async function* runTrain(
   const { sampling, completions_per_prompt, old_logprobs } = config;
   const { max_completion_tokens, max_concurrent_completions, kv_block_size } = sampling;
   const with_reference = needsReference(config.algorithm);
-  const grader = createGrader(options.rewards ?? namedRewards(config), { timeout_ms: config.reward_timeout_ms });
+  await using grader = await openGrader(options.rewards ?? namedRewards(config), {
+    timeout_ms: config.reward_timeout_ms,
+    workers: config.reward_workers,
+  });
   const needs = {
     algorithm: { ...config.algorithm, max_completion_tokens },
     ...{ with_reference, reference_path: config.reference.path, update_epochs: config.update_epochs },
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
   };
-  await using run = await openRun(config, needs, { hub: { signal }, ...options });
+  const rewards = withHashes(
+    config.rewards,
+    grader.modules.map(({ sha256 }) => sha256),
+  );
+  await using run = await openRun({ ...config, rewards }, needs, { hub: { signal }, ...options });
   const { engine, processor, loop, num_items } = run;
   yield* train(
     {
@@ -46,6 +54,7 @@ export async function* runTrain(
             ...{ completion, sample, prompt: drawn.promptText(prompt_id), answer: sample.answer },
             finish_reason: finish_reason ?? "length",
             token_count: token_ids.length,
+            max_completion_tokens,
           };
           return grader.grade(input, stop);
         },
@@ -56,9 +65,9 @@ export async function* runTrain(
 }
 
 /** @throws UserError for `custom`: a file cannot say what a function computes. */
-const namedRewards = (config: TrainConfig): readonly RewardSpec[] =>
+export const namedRewards = (config: TrainConfig): readonly RewardSpec[] =>
   config.rewards.map((reward) => {
-    if (reward.name !== "custom") return reward;
+    if ("module" in reward || reward.name !== "custom") return reward;
     throw new UserError(
       "CONFIG_INVALID",
       `reward ${reward.function} was given by a program`,

@@ -4,6 +4,7 @@ import { type Drawn, rowTexts } from "./draw.js";
 import type { TrainEvent } from "./events.js";
 import { type Loop, runLoop, withPhase } from "./loop.js";
 import { collect, type CollectOptions } from "./rollout/collect.js";
+import { summarizeGrades } from "./rollout/grade.js";
 import { stopwatch } from "./stopwatch.js";
 import { assemble } from "./trajectory/assemble.js";
 import { measureTrajectories } from "./trajectory/measure.js";
@@ -48,12 +49,14 @@ async function* trainStep(
   // 2 response collection, graded while it is sampled
   const grade = run.grade(drawn, signal);
   const collecting = collect(engine, drawn.prompts, { completions_per_prompt, sampling, decode, grade, signal });
-  const { rollouts, rewards, completions, grading_wait_seconds } = yield* withPhase(
+  const { rollouts, rewards, completions, grades, grading_wait_seconds } = yield* withPhase(
     collecting,
     step,
     "rollout",
     "completions",
   );
+  const grading = summarizeGrades(grades);
+  for (const failure of grading.failures) yield { type: "note", message: `step ${step}: ${failure}` };
   clock.lap("rollout_seconds");
 
   // 3 trajectory generation; the first step proves that sampler and trainer agree
@@ -84,6 +87,7 @@ async function* trainStep(
       ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
       prompts_seen,
       ...measured,
+      ...grading.metrics,
       ...stats,
       ...mismatch,
       ...clock.laps(),

@@ -13,6 +13,7 @@ const harmless = [
   "image_cache_bytes",
   "activation_checkpointing",
   "reward_timeout_ms",
+  "reward_workers",
   "datasets.validation",
   "datasets.test",
 ];

@@ -16,6 +16,10 @@ const table = {
 
   reward_mean: exact("reward", "mean over N of the weighted reward"),
   reward_std: exact("reward", "population standard deviation over N of the weighted reward"),
+  masked_completions: exact(
+    "completions",
+    "completions left out because a reward failed whose on_error is mask; N, T are without them",
+  ),
   equal_reward_groups: exact("share", "prompts whose completions all got the same reward / prompts"),
   advantage_std: exact("advantage", "population standard deviation of the advantages over T"),
   prompt_length_mean: exact("tokens", "mean over N of prompt tokens, image tokens included"),
@@ -64,12 +68,20 @@ const table = {
 
 export const metrics: ReadonlyMap<string, Metric> = new Map(Object.entries(table));
 
-/** The parts of the reward are metrics by their own name: `reward.<name>`. */
-const reward_part = exact("reward", "mean over N of this reward before its weight");
+/**
+ * The parts of the reward are metrics by their own name, `reward.<name>`, and so is how asking for them went. Timeouts
+ * depend on the machine: a run repeats bit for bit as long as there are none.
+ */
+const reward_parts: Readonly<Record<string, Metric>> = {
+  reward: exact("reward", "mean over N of this reward before its weight; a failed one counts 0"),
+  reward_ok: exact("share", "completions that this reward gave a number for / all completions, masked ones too"),
+  reward_timeout: exact("share", "completions that this reward took too long for / all completions, masked ones too"),
+  reward_error: exact("share", "completions that this reward failed for otherwise / all completions, masked ones too"),
+};
 
 /** @throws Error for a name that is not in the table: a bug. */
 export function metric(name: string): Metric {
-  const found = metrics.get(name) ?? (name.startsWith("reward.") ? reward_part : undefined);
+  const found = metrics.get(name) ?? (name.includes(".") ? reward_parts[name.slice(0, name.indexOf("."))] : undefined);
   if (found === undefined) throw new Error(`metric "${name}" is missing from src/reports/metrics.ts`);
   return found;
 }

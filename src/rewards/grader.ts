@@ -1,107 +1,116 @@
 import { setMaxListeners } from "node:events";
 import { UserError } from "../errors.js";
-import { type RewardConfig, rewardFunction } from "./registry.js";
+import type { Bundle } from "./modules/bundle.js";
+import type { Outcome } from "./outcome.js";
 import type { RewardInput } from "./reward.js";
+import { type OpenReward, openRewards, type RewardSpec } from "./specs.js";
 
-/** A reward of the caller's own. The signal aborts when the time is up or the run is cancelled. */
-export type RewardFunction = (
-  input: RewardInput,
-  options: { readonly signal: AbortSignal },
-) => number | Promise<number>;
+export type { RewardFunction } from "./main-thread.js";
+export type { RewardSpec, WeightedReward } from "./specs.js";
 
-export interface WeightedReward {
-  /** Key of the breakdown. */
-  readonly name: string;
-  readonly weight?: number;
-  readonly score: RewardFunction;
+/** How asking one reward ended. */
+export interface RewardOutcome {
+  readonly status: Outcome["status"];
+  /** What went wrong; absent if nothing did. */
+  readonly message?: string;
+  /** Without waiting for a free worker. */
+  readonly seconds: number;
 }
 
-/** A reward by name, as in a config; a function (its name names it, its weight is 1); or a function with both. */
-export type RewardSpec = RewardConfig | RewardFunction | WeightedReward;
-
-/** `reward` is the weighted sum of `breakdown`, which holds the parts before weights, by name. */
+/** `reward` is the weighted sum of `breakdown`, which holds the parts before weights, by name; a failed part is 0. */
 export interface Grade {
   readonly reward: number;
   readonly breakdown: Readonly<Record<string, number>>;
+  readonly outcomes: Readonly<Record<string, RewardOutcome>>;
+  /** A reward failed whose `on_error` is mask: nothing is to be learned from this completion. */
+  readonly masked: boolean;
 }
 
-export interface Grader {
+export interface Grader extends AsyncDisposable {
   /** Names of the parts, in order. */
   readonly names: readonly string[];
-  /** @throws UserError REWARD_FAILED if a reward throws, takes too long or is not a finite number; the signal's reason. */
+  readonly modules: readonly Bundle[];
+  /**
+   * The rewards of one completion run side by side.
+   * @throws UserError REWARD_FAILED if a reward fails whose `on_error` is fail; the signal's reason
+   */
   readonly grade: (input: RewardInput, signal?: AbortSignal) => Promise<Grade>;
 }
 
-/**
- * Rewards run on the main thread, those of one completion side by side. The timeout ends waiting for a promise; nothing
- * can interrupt a function that computes without ever returning.
- */
-export function createGrader(specs: readonly RewardSpec[], options: { readonly timeout_ms: number }): Grader {
-  const rewards = specs.map(resolve);
-  const names = rewards.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) < i);
-  if (twice !== undefined)
-    throw new UserError("CONFIG_INVALID", `two rewards are named "${twice}"`, "Give each reward its own name.");
+export interface GraderOptions {
+  /** Wall-clock time of one reward for one completion; services bound their own. */
+  readonly timeout_ms: number;
+  /** Worker threads for modules and computed rewards. */
+  readonly workers?: number;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** @throws UserError CONFIG_INVALID, FILE_NOT_FOUND or REWARD_INVALID if a reward can never work */
+export async function openGrader(specs: readonly RewardSpec[], options: GraderOptions): Promise<Grader> {
+  const { timeout_ms, workers = 2, env = process.env } = options;
+  const opened = await openRewards(specs, { timeout_ms, workers, env });
+  const { rewards, modules } = opened;
   return {
-    names,
-    grade: async (input, signal) => {
-      signal?.throwIfAborted();
-      const controller = new AbortController();
-      // Every completion still being graded listens to the run's signal: Node's warning at 11 would be a false alarm.
-      if (signal !== undefined) setMaxListeners(0, signal);
-      const cancel = (): void => controller.abort(signal?.reason);
-      signal?.addEventListener("abort", cancel, { once: true });
-      const stopped = new Promise<never>((_, reject) => {
-        controller.signal.addEventListener("abort", () => reject(controller.signal.reason as Error), { once: true });
-      });
-      try {
-        const scores = rewards.map((reward) => score(reward, input, options.timeout_ms, controller));
-        const parts = await Promise.race([Promise.all(scores), stopped]);
-        return {
-          reward: parts.reduce((sum, part, i) => sum + rewards[i]!.weight * part, 0),
-          breakdown: Object.fromEntries(parts.map((part, i) => [names[i]!, part])),
-        };
-      } catch (error) {
-        controller.abort(error); // the other rewards need not go on
-        throw error;
-      } finally {
-        signal?.removeEventListener("abort", cancel);
-      }
-    },
+    names: rewards.map(({ name }) => name),
+    modules,
+    grade: (input, signal) => withAbort(signal, (controller) => grade(rewards, input, controller)),
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
 }
 
-function resolve(spec: RewardSpec, index: number): Required<WeightedReward> {
-  if (typeof spec === "function") return { name: spec.name || `reward_${index + 1}`, weight: 1, score: spec };
-  if ("score" in spec) return { name: spec.name, weight: spec.weight ?? 1, score: spec.score };
-  return { name: spec.name, weight: spec.weight, score: rewardFunction(spec) };
+/** What fails aborts all that is still being asked. */
+async function withAbort<T>(
+  signal: AbortSignal | undefined,
+  work: (controller: AbortController) => Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  const controller = new AbortController();
+  // Every completion still being graded listens to the run's signal: Node's warning at 11 would be a false alarm.
+  setMaxListeners(0, controller.signal, ...(signal === undefined ? [] : [signal]));
+  const cancel = (): void => controller.abort(signal?.reason);
+  signal?.addEventListener("abort", cancel, { once: true });
+  try {
+    return await work(controller);
+  } catch (error) {
+    controller.abort(error);
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+  }
 }
 
-async function score(
-  reward: WeightedReward,
-  input: RewardInput,
-  timeout_ms: number,
-  controller: AbortController,
-): Promise<number> {
-  const failed = (what: string, hint: string, cause?: unknown): UserError =>
-    new UserError("REWARD_FAILED", `reward "${reward.name}" ${what} for sample "${input.sample.id}"`, hint, { cause });
+async function grade(rewards: readonly OpenReward[], input: RewardInput, controller: AbortController): Promise<Grade> {
   const { signal } = controller;
-  const timer = setTimeout(() => {
-    const hint = "Make it faster, let it give up by itself, or raise reward_timeout_ms.";
-    controller.abort(failed(`took longer than ${timeout_ms} ms`, hint));
-  }, timeout_ms);
-  const stop = (): void => clearTimeout(timer);
-  signal.addEventListener("abort", stop, { once: true });
-  let value: unknown;
-  try {
-    value = await reward.score(input, { signal });
-  } catch (cause) {
-    const hint = "Malformed completions are normal: a reward should return 0 for them instead of throwing.";
-    throw failed(`threw ${String(cause)}`, hint, cause);
-  } finally {
-    stop();
-    signal.removeEventListener("abort", stop);
-  }
-  if (typeof value === "number" && Number.isFinite(value)) return value;
-  throw failed(`returned ${String(value)}`, "A reward must return a finite number; return 0 where there is no answer.");
+  const asked = performance.now();
+  const results = await Promise.all(
+    rewards.map(async (reward) => {
+      const outcome = await reward.run(input, signal);
+      if (outcome.status !== "ok" && reward.on_error === "fail") throw failure(reward.name, input, outcome);
+      return { reward, outcome, seconds: outcome.seconds ?? (performance.now() - asked) / 1000 };
+    }),
+  );
+  const parts = results.map(({ reward, outcome }) => ({ reward, value: outcome.status === "ok" ? outcome.value : 0 }));
+  const replacing = parts.find(({ reward, value }) => reward.replaces && value !== 0);
+  return {
+    reward: (replacing === undefined ? parts : [replacing]).reduce(
+      (sum, { reward, value }) => sum + reward.weight * value,
+      0,
+    ),
+    breakdown: Object.fromEntries(parts.map(({ reward, value }) => [reward.name, value])),
+    outcomes: Object.fromEntries(
+      results.map(({ reward, outcome, seconds }): [string, RewardOutcome] => {
+        const { status } = outcome;
+        return [reward.name, status === "ok" ? { status, seconds } : { status, message: outcome.message, seconds }];
+      }),
+    ),
+    masked: results.some(({ reward, outcome }) => outcome.status !== "ok" && reward.on_error === "mask"),
+  };
 }
+
+const failure = (name: string, input: RewardInput, outcome: Exclude<Outcome, { status: "ok" }>): UserError =>
+  new UserError(
+    "REWARD_FAILED",
+    `reward "${name}" ${outcome.message} for sample "${input.sample.id}"`,
+    `${outcome.hint} \`on_error: zero\` or \`mask\` would go on without it.`,
+    { cause: outcome.cause },
+  );

@@ -154,8 +154,8 @@ describe("the public train()", () => {
     const { config } = train(request());
     expect(config.datasets.train).toEqual({ name: "custom" });
     expect(config.rewards).toEqual([
-      { name: "accuracy", weight: 1 },
-      { name: "custom", function: "short", weight: 0.5 },
+      { name: "accuracy", weight: 1, on_error: "zero" },
+      { name: "custom", function: "short", weight: 0.5, on_error: "fail" },
     ]);
     expect(() => train({ ...request(), completions_per_update: 3 })).toThrow(
       "must divide the 8 completions of one step",

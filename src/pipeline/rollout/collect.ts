@@ -1,13 +1,9 @@
 import { flatValues, listValues } from "../../batches/columns.js";
 import type { PromptBatch } from "../../batches/prompt.js";
 import type { RolloutBatch } from "../../batches/rollout.js";
+import { selectRows } from "../../batches/select-rows.js";
 import type { Completion, Engine, Rewards, SamplingOptions } from "../../engine/engine.js";
-
-/** What a grader says of one completion; `breakdown` holds the parts before weights. */
-export interface Grade {
-  readonly reward: number;
-  readonly breakdown: Readonly<Record<string, number>>;
-}
+import type { Grade } from "./grade.js";
 
 export interface CollectOptions {
   readonly completions_per_prompt: number;
@@ -18,11 +14,13 @@ export interface CollectOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Rows of `rewards` and `completions` are those of `rollouts`: (prompt, sample) order. */
+/** Rows of `rewards` and `completions` are those of `rollouts`: (prompt, sample) order, masked completions left out. */
 export interface Collected {
   readonly rollouts: RolloutBatch;
   readonly rewards: Rewards;
   readonly completions: readonly string[];
+  /** Of every completion, masked ones too. */
+  readonly grades: readonly Grade[];
   /** Seconds from the last sampled completion to the last grade: 0 if grading kept up. */
   readonly grading_wait_seconds: number;
 }
@@ -71,10 +69,13 @@ export async function* collect(
     grades.push(await found.grade);
   }
   signal?.throwIfAborted();
+  const kept = grades.flatMap(({ masked = false }, row) => (masked ? [] : [row]));
+  const is_whole = kept.length === grades.length;
   return {
-    rollouts,
-    rewards: toRewards(grades),
-    completions,
+    rollouts: is_whole ? rollouts : selectRows(rollouts, kept),
+    rewards: toRewards(kept.map((row) => grades[row]!)),
+    completions: kept.map((row) => completions[row]!),
+    grades,
     grading_wait_seconds: (performance.now() - sampled) / 1000,
   };
 }

@@ -60,6 +60,14 @@ describe("good configs", () => {
       train,
       ["datasets.validation={name: fashion_grid, split: validation, count: 5}", "evaluate.every_steps=5"],
     ],
+    [
+      "modules, and two rewards of one kind",
+      trainConfigSchema,
+      train,
+      [
+        "rewards=[{module: ./a.ts, params: {deep: [1, {x: y}]}}, {name: length, max_tokens: 5}, {name: length, max_tokens: 9, label: long}]",
+      ],
+    ],
     ["weighted rewards", trainConfigSchema, train, ["rewards=[{name: accuracy}, {name: think_format, weight: 0.5}]"]],
   ] as const)("%s", (_, schema, text, set) => {
     expect(() => parse(schema, text, ...set)).not.toThrow();
@@ -88,8 +96,46 @@ describe("bad configs", () => {
     [
       "an unknown reward",
       ["rewards=[{name: acuracy}]"],
-      'rewards.0.name: is "acuracy"; expected one of accuracy, think_format, language, custom',
+      'rewards.0.name: is "acuracy"; expected one of accuracy, think_format, language, length, overlong, no_eos, remote, judge_model, custom',
     ],
+    [
+      "a reward's unknown key",
+      ["rewards=[{name: accuracy, tolerence: 1}]"],
+      'rewards.0.tolerence: unknown key; did you mean "tolerance"?',
+    ],
+    [
+      "a module's unknown key",
+      ["rewards=[{module: a.ts, name: mine, wieght: 1}]"],
+      'rewards.0.wieght: unknown key; did you mean "weight"?',
+    ],
+    [
+      "a module's wrong weight",
+      ["rewards=[{module: a.ts, weight: much}]"],
+      'rewards.0.weight: expected number, got "much"',
+    ],
+    [
+      "a module of another kind",
+      ["rewards=[{module: a.py}]"],
+      "rewards.0.module: a .ts, .mts, .cts, .js, .mjs or .cjs file",
+    ],
+    ["a module named twice", ["rewards=[{module: a.ts}, {module: b/a.ts}]"], 'reward "a" is listed twice'],
+    [
+      "no such policy",
+      ["rewards=[{name: accuracy, on_error: ignore}]"],
+      'expected one of "fail"|"zero"|"mask", got "ignore"',
+    ],
+    [
+      "a punishment without a zone",
+      ["rewards=[{name: overlong, cache_tokens: 1024}]"],
+      "rewards.0.cache_tokens: must be below the limit it counts back from, 1024 tokens",
+    ],
+    [
+      "bounds the wrong way round",
+      ["rewards=[{name: length, min_tokens: 9, max_tokens: 8}]"],
+      "rewards.0.min_tokens: is above max_tokens, 8",
+    ],
+    ["a remote reward without a server", ["rewards=[{name: remote}]"], "rewards.0.url: is missing"],
+    ["no worker", ["reward_workers=0"], "reward_workers: expected number to be >0, got 0"],
     ["an unknown dataset", ["datasets.train.name=coco"], "expected one of fashion_grid, jsonl, custom"],
     ["greedy sampling", ["sampling.temperature=0"], "sampling.temperature"],
     ["top-p over 1", ["sampling.top_p=1.1"], "sampling.top_p"],

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { accuracy } from "../../../src/rewards/accuracy.js";
 import { language } from "../../../src/rewards/language.js";
+import { length } from "../../../src/rewards/length.js";
+import { noEos } from "../../../src/rewards/no-eos.js";
+import { overlong } from "../../../src/rewards/overlong.js";
 import { rewardFunction, rewardSchema } from "../../../src/rewards/registry.js";
 import type { RewardInput } from "../../../src/rewards/reward.js";
 import { thinkFormat } from "../../../src/rewards/think-format.js";
@@ -11,6 +14,7 @@ const input = (completion: string, answer = "4"): RewardInput => ({
   answer,
   finish_reason: "stop",
   token_count: 3,
+  max_completion_tokens: 20,
   sample: { id: "7", question: "How many?", answer, images: [] },
 });
 
@@ -67,11 +71,54 @@ describe("language", () => {
   });
 });
 
+describe("length", () => {
+  test.each([
+    [0, 10, 20, -1],
+    [5, 10, 20, -0.5],
+    [10, 10, 20, 0],
+    [20, 10, 20, 0],
+    [25, 10, 20, -0.25],
+    [40, 10, 20, -1],
+    [400, 10, 20, -1],
+    [0, 0, 20, 0],
+    [12, 10, 10, -0.2],
+  ])("%i tokens in %i .. %i", (token_count, min_tokens, max_tokens, expected) => {
+    expect(length.score({ ...input("text"), token_count }, { min_tokens, max_tokens })).toBeCloseTo(expected, 12);
+  });
+});
+
+describe("overlong", () => {
+  // DAPO, eq. 13 with L_max = 20, L_cache = 4
+  test.each([
+    [0, 0],
+    [16, 0],
+    [17, -0.25],
+    [18, -0.5],
+    [20, -1],
+    [21, -1],
+  ])("%i tokens", (token_count, expected) => {
+    const params = { max_tokens: 20, cache_tokens: 4 };
+    expect(overlong.score({ ...input("text"), token_count }, params)).toBe(expected);
+    expect(overlong.score({ ...input("text"), token_count }, { ...params, max_tokens: null })).toBe(expected);
+  });
+});
+
+describe("no_eos", () => {
+  test.each([
+    ["ended", "stop", 3, 0],
+    ["cut off", "length", 3, -0.1],
+    ["too short", "stop", 2, -0.1],
+  ] as const)("%s", (_, finish_reason, token_count, expected) => {
+    const params = { penalty: 0.1, min_tokens: 3, mode: "add" } as const;
+    expect(noEos.score({ ...input("text"), finish_reason, token_count }, params)).toBe(expected);
+  });
+});
+
 describe("registry", () => {
   test("weights default to 1, parameters pass through", () => {
-    expect(rewardSchema.parse({ name: "language" })).toEqual({ name: "language", weight: 1 });
+    expect(rewardSchema.parse({ name: "language" })).toEqual({ name: "language", weight: 1, on_error: "fail" });
     const config = rewardSchema.parse({ name: "accuracy", weight: 2, tolerance: 0.5 });
-    expect(config).toEqual({ name: "accuracy", weight: 2, tolerance: 0.5 });
+    expect(config).toEqual({ name: "accuracy", weight: 2, on_error: "zero", tolerance: 0.5 });
     expect(rewardFunction(config)(input("4.4"))).toBe(1);
   });
 

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { RecordBatch } from "apache-arrow";
 import { describe, expect, test } from "vitest";
+import { flatValues } from "../../../../src/batches/columns.js";
 import { promptBatch } from "../../../../src/batches/prompt.js";
 import { UserError } from "../../../../src/errors.js";
 import {
@@ -80,6 +82,25 @@ describe("collect", () => {
       { grade: async (...args) => (log.push("graded"), grade(...args)) },
     );
     expect(log.indexOf("graded")).toBeLessThan(log.indexOf(`sampled ${total - 1}`));
+  });
+
+  test("leaves masked completions out of the batch, of rewards and texts, and nothing else changes", async () => {
+    const plain = await run();
+    const masks = (prompt_id: number, completion: string): boolean => prompt_id === 8 || completion.includes("7");
+    const masked = await run(
+      {},
+      { grade: async (...args) => ({ ...(await grade(...args)), masked: masks(args[0], args[1]) }) },
+    );
+    const ids = [...flatValues<BigInt64Array>(plain.rollouts, "prompt_id")].map(Number);
+    const kept = ids.flatMap((id, row) => (masks(id, plain.completions[row]!) ? [] : [row]));
+    expect(kept.length).toBeGreaterThan(0);
+    expect(kept.length).toBeLessThan(8);
+    expect(masked.grades).toHaveLength(total);
+    expect(masked.completions).toEqual(kept.map((row) => plain.completions[row]));
+    expect([...masked.rewards.reward]).toEqual(kept.map((row) => plain.rewards.reward[row]));
+    const rows = (batch: RecordBatch) => batch.toArray().map((row) => String(row));
+    expect(rows(masked.rollouts)).toEqual(kept.map((row) => rows(plain.rollouts)[row]));
+    expect(masked.rollouts.schema.toString()).toBe(plain.rollouts.schema.toString());
   });
 
   test("a failing reward stops the sampling with its own error", async () => {
