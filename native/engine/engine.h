@@ -49,7 +49,8 @@ class Engine {
   //   returns [L] float32
   at::Tensor advantages(const batches::RolloutBatch& batch, const at::Tensor& rewards,
                         const at::Tensor& policy_logprobs, const at::Tensor& reference_logprobs);
-  update::UpdateStats update(const batches::TrajectoryBatch& batch, double temperature, const std::stop_token& stop);
+  update::UpdateStats update(const batches::TrajectoryBatch& batch, double temperature, int64_t max_consecutive_skips,
+                             const std::stop_token& stop);
 
   void save_model(const std::string& folder) const;
   void save_state(const std::string& folder) const;
@@ -63,7 +64,7 @@ class Engine {
 
  private:
   update::Learner learner();
-  update::UpdateOptions update_options(double temperature) const;
+  update::UpdateOptions update_options(double temperature, int64_t max_consecutive_skips) const;
   void weights_change();
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
   void check_tokens(const at::Tensor& token_ids) const;

@@ -5,6 +5,7 @@ import { type DatasetConfig, openDataset } from "../datasets/registry.js";
 import type { AlgorithmOptions, ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { UserError } from "../errors.js";
+import { healthMonitor } from "../health/monitor.js";
 import { manifest } from "../reports/manifest.js";
 import { noRecord, openRunFolder, type RunRecord } from "../reports/run-folder.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
@@ -14,7 +15,8 @@ import { evaluator } from "./evaluator.js";
 import type { Loop } from "./loop.js";
 import { checkModelFolder } from "./model-folder.js";
 import { planMemory } from "./plan-memory.js";
-import { type ProcessorFiles, readProcessorFiles, saveCheckpoint } from "./save.js";
+import { checkFirstCheckpoint, checkpointBytes, type ProcessorFiles, readProcessorFiles, saveCheckpoint } from "./save.js";
+import { scoreBy } from "./score.js";
 
 export interface RunOptions {
   /** Go on from the run folder's latest checkpoint. */
@@ -45,6 +47,7 @@ export interface OpenRun extends AsyncDisposable {
   readonly processor: Processor;
   readonly arithmetic: BatchArithmetic;
   readonly num_items: number | undefined;
+  readonly max_consecutive_skips: number;
   readonly loop: Omit<Loop, "step">;
   readonly draw: (signal: AbortSignal) => Promise<Drawn | undefined>;
 }
@@ -53,7 +56,12 @@ export interface OpenRun extends AsyncDisposable {
  * Opens what a run needs, cheap things first, so that a mistake shows before the model is loaded. What was opened is
  * closed again if something fails; a run folder made for it disappears.
  */
-export async function openRun(config: TrainConfig | SftConfig, needs: Needs, options: RunOptions): Promise<OpenRun> {
+export async function openRun(
+  config: TrainConfig | SftConfig,
+  needs: Needs,
+  options: RunOptions,
+  signal: AbortSignal,
+): Promise<OpenRun> {
   const { base_folder } = options;
   for (const path of [config.model.path, needs.reference_path]) if (path !== null) await checkModelFolder(path);
   const processor = await loadProcessor(config.model.path);
@@ -66,10 +74,16 @@ export async function openRun(config: TrainConfig | SftConfig, needs: Needs, opt
   const record = await openRecord(config, options.resume, num_items);
   let opened: Engine | undefined;
   try {
-    const on_progress = options.on_loading;
-    const engine = await openEngine(engineOptions(config, needs, processor, arithmetic), { on_progress });
+    const opening = { on_progress: options.on_loading, signal };
+    const engine = await interruptible(signal, options, () =>
+      openEngine(engineOptions(config, needs, processor, arithmetic), opening),
+    );
     opened = engine;
-    if (record.resumed !== undefined) await engine.loadState(join(record.resumed.folder, "state"));
+    if (record.resumed !== undefined) {
+      const { folder } = record.resumed;
+      await interruptible(signal, options, () => engine.loadState(join(folder, "state")));
+    }
+    await checkFirstCheckpoint(engine, files, record);
     const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
     const stream = new PromptStream(source, { seed: config.seed, cursor });
     const made = { processor, files, arithmetic, num_items, splits, record, engine, stream };
@@ -118,6 +132,7 @@ function assembleRun(parts: Parts): OpenRun {
     processor,
     arithmetic,
     num_items,
+    max_consecutive_skips: config.health.non_finite === "skip" ? config.health.max_consecutive_skips : 0,
     draw: (signal) => draw(engine, processor, stream, config.prompts_per_step, { ...prompting, signal }),
     loop: {
       steps: arithmetic.steps,
@@ -133,6 +148,9 @@ function assembleRun(parts: Parts): OpenRun {
         ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
       }),
       dataCursor: () => stream.cursor,
+      health: healthMonitor(config.health, record.history),
+      score: scoreBy(config),
+      checkpointBytes: () => checkpointBytes(engine, files),
       save: (folder) => saveCheckpoint(engine, files, folder),
       command: options.command,
     },
@@ -201,6 +219,18 @@ function engineOptions(
   };
 }
 
+/** What stands still while a run is opened waits for no one: an interrupt is told as such, and nothing has been learned. */
+async function interruptible<T>(signal: AbortSignal, options: RunOptions, work: () => Promise<T>): Promise<T> {
+  try {
+    signal.throwIfAborted();
+    return await work();
+  } catch (cause) {
+    if (!signal.aborted || cause instanceof UserError) throw cause;
+    const hint = `Nothing was changed. ${options.resume ? `Go on with: ${options.command}` : "Start the run again."}`;
+    throw new UserError("INTERRUPTED", "interrupted while the model was being loaded", hint, { cause });
+  }
+}
+
 async function openRecord(
   config: TrainConfig | SftConfig,
   resume: boolean,
@@ -212,6 +242,6 @@ async function openRecord(
     config,
     manifest: await manifest(config.seed, { training_samples: num_items ?? null }),
     resume,
-    keep_last: config.checkpoint.keep_last,
+    keep: { last: config.checkpoint.keep_last, best: config.checkpoint.keep_best },
   });
 }
