@@ -54,7 +54,8 @@ class Engine {
 
   void save_model(const std::string& folder) const;
   void save_state(const std::string& folder) const;
-  void load_state(const std::string& folder);
+  // Stopped half way, it leaves weights that are neither the old nor the new: load again, or close.
+  void load_state(const std::string& folder, const std::stop_token& stop);
 
   MemoryUse memory() const;
   // Named activations of one forward pass over each prompt alone.

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "checkpoint/safetensors.h"
+#include "core/stop.h"
 #include "engine/engine.h"
 
 namespace sightloop::engine {
@@ -81,14 +82,15 @@ void Engine::save_state(const std::string& folder) const {
   checkpoint::write_safetensors(moments_file(folder), optimizer_->state(), metadata);
 }
 
-void Engine::load_state(const std::string& folder) {
+void Engine::load_state(const std::string& folder, const std::stop_token& stop) {
   const at::NoGradGuard no_grad;
   weights_change();
   const checkpoint::SafetensorsFile weights(weights_file(folder));
-  models::fill(*policy_, {&weights, 1}, weights_file(folder).string(), {});
+  models::fill(*policy_, {&weights, 1}, weights_file(folder).string(),
+               [&stop](int64_t, int64_t) { core::throw_if_stopped(stop); });
   const checkpoint::SafetensorsFile moments(moments_file(folder));
   const auto count = [&](const std::string& name) { return counter(moments, moments_file(folder).string(), name); };
-  optimizer_->restore(moments.tensors(), count("steps"), count("consecutive_skips"));
+  optimizer_->restore(moments.tensors(), count("steps"), count("consecutive_skips"), stop);
 }
 
 MemoryUse Engine::memory() const {

@@ -93,7 +93,7 @@ export interface Addon {
   ): Promise<UpdateStats>;
   saveModel(engine: EngineHandle, folder: string): Promise<void>;
   saveState(engine: EngineHandle, folder: string): Promise<void>;
-  loadState(engine: EngineHandle, folder: string): Promise<void>;
+  loadState(engine: EngineHandle, folder: string, stop: Stop): Promise<void>;
   memory(engine: EngineHandle): Promise<MemoryUse>;
   inspect(
     engine: EngineHandle,

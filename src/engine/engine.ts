@@ -339,8 +339,11 @@ export interface Engine extends AsyncDisposable {
   saveModel(folder: string): Promise<void>;
   /** Writes weights, their masters, moments, schedule position and counters into an existing folder. */
   saveState(folder: string): Promise<void>;
-  /** Restores what `saveState` wrote, bit for bit. */
-  loadState(folder: string): Promise<void>;
+  /**
+   * Restores what `saveState` wrote, bit for bit; a float32 engine takes the masters of bfloat16 state. Aborted half way,
+   * it leaves weights that are neither the old nor the new.
+   */
+  loadState(folder: string, options?: Cancellable): Promise<void>;
 
   memory(): Promise<MemoryUse>;
   /** Logits and other named activations of one forward pass over each prompt alone. */

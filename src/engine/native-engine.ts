@@ -168,8 +168,8 @@ class NativeEngine implements Engine {
     return this.#call(() => this.#addon.saveState(this.#handle, folder), meanings.state);
   }
 
-  loadState(folder: string): Promise<void> {
-    return this.#call(() => this.#addon.loadState(this.#handle, folder), meanings.state);
+  loadState(folder: string, options: Cancellable = {}): Promise<void> {
+    return this.#call((stop) => this.#addon.loadState(this.#handle, folder, stop), meanings.state, options);
   }
 
   memory(): Promise<MemoryUse> {

@@ -85,7 +85,7 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
             "the dataset ended before the first step had all its prompts",
             "Lower prompts_per_step, or give more samples.",
           );
-        yield { type: "note", message: `the data ended after ${at.step} of ${steps} steps` };
+        yield { type: "note", message: `the data ended after ${at.step} of ${steps} steps; less than a step was left` };
         steps = at.step;
         at = { ...at, evaluated: loop.splits.length === 0 || isEvaluationDue(loop, at.step, loop.steps) };
         continue;

@@ -13,6 +13,7 @@ import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor
 import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
 import type { Loop } from "./loop.js";
+import { interruptible } from "./interruptible.js";
 import { checkModelFolder } from "./model-folder.js";
 import { planMemory } from "./plan-memory.js";
 import { checkFirstCheckpoint, checkpointBytes, type ProcessorFiles, readProcessorFiles, saveCheckpoint } from "./save.js";
@@ -81,7 +82,7 @@ export async function openRun(
     opened = engine;
     if (record.resumed !== undefined) {
       const { folder } = record.resumed;
-      await interruptible(signal, options, () => engine.loadState(join(folder, "state")));
+      await interruptible(signal, options, () => engine.loadState(join(folder, "state"), { signal }));
     }
     await checkFirstCheckpoint(engine, files, record);
     const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
@@ -217,18 +218,6 @@ function engineOptions(
     pack_weights: config.pack_weights,
     image_cache_bytes: config.image_cache_bytes,
   };
-}
-
-/** What stands still while a run is opened waits for no one: an interrupt is told as such, and nothing has been learned. */
-async function interruptible<T>(signal: AbortSignal, options: RunOptions, work: () => Promise<T>): Promise<T> {
-  try {
-    signal.throwIfAborted();
-    return await work();
-  } catch (cause) {
-    if (!signal.aborted || cause instanceof UserError) throw cause;
-    const hint = `Nothing was changed. ${options.resume ? `Go on with: ${options.command}` : "Start the run again."}`;
-    throw new UserError("INTERRUPTED", "interrupted while the model was being loaded", hint, { cause });
-  }
 }
 
 async function openRecord(

@@ -23,10 +23,10 @@ export interface SftRun {
 }
 
 /** Of an update: what means something without rewards and a policy to compare with. */
-const reported: ReadonlySet<string> = new Set([
-  ...["loss", "grad_norm", "learning_rate", "optimizer_step"],
-  ...["completion_tokens", "computed_tokens", "skipped_updates"],
-] satisfies (keyof UpdateMetrics)[]);
+const reported: ReadonlySet<string> = new Set<keyof UpdateMetrics>([
+  ...(["loss", "grad_norm", "learning_rate", "optimizer_step"] as const),
+  ...(["completion_tokens", "computed_tokens", "skipped_updates"] as const),
+]);
 
 /** Trains to the end of the run, or to the first interrupt. */
 export const sft = (run: SftRun, signal: AbortSignal): AsyncGenerator<TrainEvent> =>

@@ -1,9 +1,9 @@
-import { readFile, rm, rmdir } from "node:fs/promises";
+import { rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { RecordBatch } from "apache-arrow";
 import { type Divergence, UserError } from "../errors.js";
 import type { AlarmEvent, Metrics } from "../pipeline/events.js";
-import { appendAlarm, truncateAlarms } from "./alarms-file.js";
+import { appendAlarm } from "./alarms-file.js";
 import {
   type BestCheckpoint,
   bestCheckpoint,
@@ -11,18 +11,17 @@ import {
   type CheckpointWrite,
   type Cursor,
   type Keep,
-  latestCheckpoint,
-  removeAfter,
   rescoreCheckpoint,
   writeCheckpoint,
 } from "./checkpoints.js";
-import { configHash, configYaml, differingKeys } from "./config-file.js";
+import { configHash, configYaml } from "./config-file.js";
 import { isLeftover, makeFolder, namesIn, sweep, writeAtomically, writing } from "./files.js";
 import { writeDiverged } from "./diverged-files.js";
 import { type ImageFile, imageStore } from "./image-files.js";
 import { isLockFile, lockFolder } from "./lock.js";
-import { openMetricsFile, readMetrics, stepMetrics, truncateMetrics } from "./metrics-file.js";
-import { rolloutFilesAfter, type RowText, writeRollouts } from "./rollout-files.js";
+import { openMetricsFile, readMetrics, stepMetrics } from "./metrics-file.js";
+import { rewind } from "./rewind.js";
+import { type RowText, writeRollouts } from "./rollout-files.js";
 
 export interface StepRecord {
   readonly step: number;
@@ -178,37 +177,4 @@ async function checkResumable(folder: string): Promise<void> {
     `${folder} holds no run to resume (no config.yaml)`,
     "Check --run-folder, or start the run without --resume.",
   );
-}
-
-async function differingFrom(file: string, config: object): Promise<readonly string[]> {
-  try {
-    return differingKeys(await readFile(file, "utf8"), config);
-  } catch (cause) {
-    throw new UserError(
-      "CONFIG_INVALID",
-      `${file} cannot be read: ${(cause as Error).message}`,
-      "Write the run's config there again (the one it was started with), or start a new run_folder.",
-      { cause },
-    );
-  }
-}
-
-/** Back to the latest checkpoint, or to the start if there is none. */
-async function rewind({ folder, config }: RunFolderOptions): Promise<Checkpoint | undefined> {
-  const differing = await differingFrom(join(folder, "config.yaml"), config);
-  if (differing.length > 0)
-    throw new UserError(
-      "CONFIG_INVALID",
-      `the run in ${folder} was started with another config:\n${differing.map((line) => `  ${line}`).join("\n")}`,
-      "Resume with the old values (they are in its config.yaml), or start a new run_folder.",
-    );
-  const checkpoints = join(folder, "checkpoints");
-  const checkpoint = await latestCheckpoint(checkpoints);
-  const step = checkpoint?.cursor.step ?? 0;
-  await removeAfter(checkpoints, checkpoint === undefined ? -1 : step);
-  await truncateMetrics(join(folder, "metrics.jsonl"), step, checkpoint?.cursor.evaluated ?? false);
-  await truncateAlarms(join(folder, "alarms.jsonl"), step);
-  const rollouts = join(folder, "rollouts");
-  for (const name of await rolloutFilesAfter(rollouts, step)) await rm(join(rollouts, name), { force: true });
-  return checkpoint;
 }

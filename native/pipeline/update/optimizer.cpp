@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/stop.h"
 
 namespace sightloop::update {
 
@@ -105,7 +106,8 @@ std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
   return named;
 }
 
-void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t consecutive_skips) {
+void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t consecutive_skips,
+                        const std::stop_token& stop) {
   const at::NoGradGuard no_grad;
   exp_avgs_.clear();
   exp_avg_sqs_.clear();
@@ -121,6 +123,7 @@ void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t 
   };
   for (size_t i = 0; i < exp_avgs_.size(); ++i)
     for (const auto& slice : parameters_[i]->slices) {
+      core::throw_if_stopped(stop);
       const auto restore_part = [&](const std::string& prefix, const at::Tensor& whole) {
         const auto name = prefix + slice.name;
         auto target = whole.narrow(0, slice.begin, slice.rows);

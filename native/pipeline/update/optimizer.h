@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,7 +49,8 @@ class Optimizer {
   // model, update counts "step/<name>"; `restore` takes what `state` gave, and puts the
   // masters of a narrower model into float32 weights.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
-  void restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t consecutive_skips);
+  void restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t consecutive_skips,
+               const std::stop_token& stop);
 
  private:
   void allocate();

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Sample } from "../../../src/batches/sample.js";
-import { type HealthConfig, healthSchema } from "../../../src/config/health.js";
+import { healthSchema } from "../../../src/config/health.js";
 import { healthMonitor } from "../../../src/health/monitor.js";
 import type { Processor } from "../../../src/pipeline/data/processor.js";
 import { PromptStream, type SampleSource, type StreamCursor } from "../../../src/pipeline/data/stream.js";
@@ -47,7 +47,6 @@ interface Options {
   readonly splits?: readonly string[];
   readonly every?: number;
   readonly double?: DoubleOptions;
-  readonly health?: HealthConfig;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TrainEvent) => void;
 }
@@ -68,7 +67,7 @@ async function run(options: Options) {
     ...{ steps, record, num_parameters: 1, num_trainable_parameters: 1, splits, command: "go on" },
     ...{ evaluate_every_steps: every, evaluate_before_training: true, checkpoint_every_steps: every },
     dataCursor: () => stream.cursor,
-    health: healthMonitor(options.health ?? healthSchema.parse({}), record.history),
+    health: healthMonitor(healthSchema.parse({}), record.history),
     score: () => null,
     checkpointBytes: async () => 1000,
     async *evaluate(_split, stop) {
