@@ -48,7 +48,10 @@ export function line(event: TrainEvent): string | undefined {
     case "note":
       return `note: ${event.message}`;
     case "done": {
-      const best = event.best === undefined ? "" : `\nbest: step ${event.best.step} (${percent(event.best.score)}), ${event.best.model_path}`;
+      const best =
+        event.best === undefined
+          ? ""
+          : `\nbest: step ${event.best.step} (${percent(event.best.score)}), ${event.best.model_path}`;
       return `done after ${event.step} steps${event.model_path === null ? "" : `; the model is ${event.model_path}`}${best}`;
     }
     default:

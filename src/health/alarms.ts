@@ -66,7 +66,8 @@ export const alarms: Readonly<Record<AlarmName, AlarmKind>> = {
   repetition: {
     metric: "repetition",
     wrong: "at or above",
-    meaning: "completions go round in circles: the policy is degenerating, or has found a reward that looping text gets.",
+    meaning:
+      "completions go round in circles: the policy is degenerating, or has found a reward that looping text gets.",
     remedy:
       "Read some completions in rollouts/. Go back to an earlier checkpoint; lower optimizer.learning_rate, raise " +
       "kl_loss_coefficient, or reward completions that end.",

@@ -58,7 +58,11 @@ export function healthMonitor(config: HealthConfig, history: Iterable<Observed> 
 /** Undefined where the step does not tell. */
 function isWrong(config: HealthConfig, name: AlarmName, metrics: Metrics): boolean | undefined {
   const { covered_by } = alarms[name];
-  if (covered_by !== undefined && config.alarms[covered_by].on_alarm !== "ignore" && isBeyond(config, covered_by, metrics))
+  if (
+    covered_by !== undefined &&
+    config.alarms[covered_by].on_alarm !== "ignore" &&
+    isBeyond(config, covered_by, metrics)
+  )
     return false;
   return isBeyond(config, name, metrics);
 }
@@ -113,7 +117,8 @@ function message(
   metrics: Metrics,
 ): string {
   const shown = (name: string): string => formatMetric(name, metrics[name]!);
-  const value = metric === "reward_mode_share" ? `${shown(metric)}, a reward of ${shown("reward_mode")}` : shown(metric);
+  const value =
+    metric === "reward_mode_share" ? `${shown(metric)}, a reward of ${shown("reward_mode")}` : shown(metric);
   const bound = `${raised ? wrong : `no longer ${wrong}`} ${formatMetric(metric, limit)}`;
   return first_step === step
     ? `${metric} was ${bound} in step ${step}: ${value}`

@@ -16,7 +16,13 @@ import type { Loop } from "./loop.js";
 import { interruptible } from "./interruptible.js";
 import { checkModelFolder } from "./model-folder.js";
 import { planMemory } from "./plan-memory.js";
-import { checkFirstCheckpoint, checkpointBytes, type ProcessorFiles, readProcessorFiles, saveCheckpoint } from "./save.js";
+import {
+  checkFirstCheckpoint,
+  checkpointBytes,
+  type ProcessorFiles,
+  readProcessorFiles,
+  saveCheckpoint,
+} from "./save.js";
 import { scoreBy } from "./score.js";
 
 export interface RunOptions {

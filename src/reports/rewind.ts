@@ -21,7 +21,13 @@ async function differingFrom(file: string, config: object): Promise<readonly str
 }
 
 /** Back to the latest checkpoint, or to the start if there is none. */
-export async function rewind({ folder, config }: { readonly folder: string; readonly config: object }): Promise<Checkpoint | undefined> {
+export async function rewind({
+  folder,
+  config,
+}: {
+  readonly folder: string;
+  readonly config: object;
+}): Promise<Checkpoint | undefined> {
   const differing = await differingFrom(join(folder, "config.yaml"), config);
   if (differing.length > 0)
     throw new UserError(

@@ -44,7 +44,9 @@ describe("alarms", () => {
     const first = await trainHere(config);
     expect(first.error).toMatchObject({ name: "UserError", code: "HEALTH_ALARM" });
     const { message, hint } = first.error as { message: string; hint: string };
-    expect(message).toMatch(/^stopped after step 3 of 6 by the alarm equal_rewards: reward_mode_share was .* Usually nothing/);
+    expect(message).toMatch(
+      /^stopped after step 3 of 6 by the alarm equal_rewards: reward_mode_share was .* Usually nothing/,
+    );
     expect(hint).toMatch(/rollouts\/.* To go on all the same: again$/);
     expect(readdirSync(`${folder}/checkpoints`)).toEqual(["latest", "step-000002", "step-000003"]);
 
@@ -62,7 +64,9 @@ describe("alarms", () => {
     const controller = new AbortController();
     const onEvent = (event: TrainEvent) =>
       event.type === "step" && event.step === stop_after ? controller.abort() : undefined;
-    expect((await trainHere(config, { signal: controller.signal, onEvent })).error).toMatchObject({ code: "INTERRUPTED" });
+    expect((await trainHere(config, { signal: controller.signal, onEvent })).error).toMatchObject({
+      code: "INTERRUPTED",
+    });
     expect((await trainHere(config, { resume: true })).error).toBeUndefined();
     expect(await reproducibleMetrics(folder)).toEqual(await reproducibleMetrics(place.path("alarms")));
     expect(await file(folder)).toEqual(await file(place.path("alarms")));
@@ -142,7 +146,10 @@ describe("updates that must not be learned from", () => {
   });
 
   test("end the run when too many come in a row", async () => {
-    const { events, error } = await follow(place.path("cap"), [2, 3, 4], { non_finite: "skip", max_consecutive_skips: 2 });
+    const { events, error } = await follow(place.path("cap"), [2, 3, 4], {
+      non_finite: "skip",
+      max_consecutive_skips: 2,
+    });
     expect(error).toMatchObject({ code: "TRAINING_DIVERGED" });
     expect(events.filter(({ type }) => type === "step")).toHaveLength(3);
   });

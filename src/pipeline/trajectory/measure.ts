@@ -54,7 +54,10 @@ export function measureTrajectories(trajectories: TrajectoryBatch, rewards: Rewa
 /** How far the rewards tell completions apart. */
 function spread(prompt_ids: BigInt64Array, { reward, breakdown }: Rewards): Record<string, number> {
   const { accuracy } = breakdown;
-  const range = (values: Float32Array): readonly [number, number] => [values.reduce(lower, Infinity), values.reduce(higher, -Infinity)];
+  const range = (values: Float32Array): readonly [number, number] => [
+    values.reduce(lower, Infinity),
+    values.reduce(higher, -Infinity),
+  ];
   const [reward_min, reward_max] = range(reward);
   const metrics: Record<string, number> = { reward_min, reward_max, ...mostFrequent(accuracy ?? reward) };
   const groups = new Map<bigint, number[]>();

@@ -29,10 +29,7 @@ export const auto_limits: Readonly<Record<Dtype, ParityLimits>> = {
 
 type Setting = number | "auto" | null;
 
-export function resolveLimits(
-  settings: Readonly<Record<keyof ParityLimits, Setting>>,
-  dtype: Dtype,
-): ParityLimits {
+export function resolveLimits(settings: Readonly<Record<keyof ParityLimits, Setting>>, dtype: Dtype): ParityLimits {
   const resolve = (name: keyof ParityLimits): number | null => {
     const setting = settings[name];
     return setting === "auto" ? auto_limits[dtype][name] : setting;
@@ -59,7 +56,8 @@ export function rolloutMismatch(rollouts: RolloutBatch, scores: Scores): Mismatc
     sequences.push(sequence);
   }
   const absolute = Float64Array.from(differences, Math.abs).sort(); // NaN comes last: it must not look like agreement
-  const mean = (values: Float64Array): number => values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+  const mean = (values: Float64Array): number =>
+    values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
   return {
     rollout_mismatch_max: absolute.at(-1) ?? 0,
     rollout_mismatch_mean: mean(absolute),

@@ -37,11 +37,16 @@ export async function update(
   }
 }
 
+/** Means over completion tokens, or over optimizer steps. */
+const means: ReadonlySet<string> = new Set<keyof UpdateStats>([
+  ...(["kl_reference", "kl_old_policy", "clip_fraction", "entropy", "ratio_max", "grad_norm"] as const),
+]);
+const losses: ReadonlySet<string> = new Set<keyof UpdateStats>(["loss", "policy_loss"]);
+
 /** A mean over nothing is no number: 0 would look like a collapse. */
 function measured({ divergences, ...stats }: UpdateStats): UpdateMetrics {
   if (stats.completion_tokens > 0) return stats;
-  const { kl_reference, kl_old_policy, clip_fraction, entropy, ratio_max, grad_norm, ...rest } = stats;
-  if (divergences.length === 0) return rest;
-  const { loss, policy_loss, ...counts } = rest;
-  return counts;
+  const known = ([name]: [string, unknown]): boolean =>
+    !means.has(name) && !(losses.has(name) && divergences.length > 0);
+  return Object.fromEntries(Object.entries(stats).filter(known)) as UpdateMetrics;
 }

@@ -17,7 +17,16 @@ const result = (setting: string, accuracy: number, mean_completion_length = 7.25
 });
 
 const alarm = (state: "raised" | "cleared", message: string): TrainEvent => ({
-  ...{ type: "alarm", step: 9, name: "entropy_collapse", state, first_step: 9, metric: "entropy", value: 0, limit: 0.01 },
+  ...{
+    type: "alarm",
+    step: 9,
+    name: "entropy_collapse",
+    state,
+    first_step: 9,
+    metric: "entropy",
+    value: 0,
+    limit: 0.01,
+  },
   ...{ on_alarm: "warn", message, meaning: "the end.", remedy: "go back." },
 });
 

@@ -46,9 +46,15 @@ describe("refused, with the line", () => {
     ["checkpoint: { keep_best: 1 }", /keep_best: needs an evaluation at every checkpoint/],
     ["checkpoint: { keep_best: 1, every_steps: 3 }", /must be a multiple of evaluate\.every_steps \(2\)/],
     ["checkpoint: { keep_best: 1, every_steps: 4, best_by: { split: test } }", /best_by\.split: is not evaluated/],
-    ["checkpoint: { keep_best: 1, every_steps: 4, best_by: { setting: t2 } }", /is none of evaluate\.settings: greedy, t1/],
+    [
+      "checkpoint: { keep_best: 1, every_steps: 4, best_by: { setting: t2 } }",
+      /is none of evaluate\.settings: greedy, t1/,
+    ],
     ["checkpoint: { keep_best: 1, every_steps: 4, best_by: { metric: loss } }", /accuracy or pass@k/],
-    ["checkpoint: { keep_best: 1, every_steps: 4, best_by: { setting: t1, metric: pass@3 } }", /not computed with 6 completions/],
+    [
+      "checkpoint: { keep_best: 1, every_steps: 4, best_by: { setting: t1, metric: pass@3 } }",
+      /not computed with 6 completions/,
+    ],
   ])("%s", (text, message) => {
     expect(() => parse(text)).toThrow(message);
   });

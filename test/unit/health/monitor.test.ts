@@ -6,8 +6,7 @@ import { healthMonitor } from "../../../src/health/monitor.js";
 import type { Metrics } from "../../../src/pipeline/events.js";
 import { metric } from "../../../src/reports/metrics.js";
 
-type Alarms = Parameters<typeof healthSchema.parse>[0] & object;
-const config = (alarms: Alarms = {}) => healthSchema.parse({ alarms });
+const config = (alarms: object = {}) => healthSchema.parse({ alarms });
 
 /** What the monitor says of steps 1, 2, ... */
 function follow(steps: readonly Metrics[], settings = config(), seen = 0): readonly string[] {
@@ -64,16 +63,32 @@ const healthy: Metrics = {
 };
 
 describe.each([
-  ["rollout_mismatch", { rollout_mismatch_to_limit: 1.5 }, /rollout_mismatch_to_limit was at or above 1 in step 31: 1.50$/],
+  [
+    "rollout_mismatch",
+    { rollout_mismatch_to_limit: 1.5 },
+    /rollout_mismatch_to_limit was at or above 1 in step 31: 1.50$/,
+  ],
   ["rollout_mismatch", { rollout_mismatch_to_limit: Number.NaN }, /: NaN$/],
   ["skipped_updates", { skipped_updates: 2 }, /skipped_updates was at or above 1 updates in step 31: 2 updates$/],
   ["equal_rewards", { reward_mode: 0, reward_mode_share: 1 }, /from 31 to 35, at last 100.0 %, a reward of 0$/],
-  ["equal_reward_groups", { equal_reward_groups: 0.95 }, /at or above 90.0 % in all steps from 31 to 40, at last 95.0 %$/],
-  ["entropy_collapse", { entropy: 0.001 }, /at or below 0.0100 nats\/token in all steps from 31 to 35, at last 0.00100 nats\/token$/],
+  [
+    "equal_reward_groups",
+    { equal_reward_groups: 0.95 },
+    /at or above 90.0 % in all steps from 31 to 40, at last 95.0 %$/,
+  ],
+  [
+    "entropy_collapse",
+    { entropy: 0.001 },
+    /at or below 0.0100 nats\/token in all steps from 31 to 35, at last 0.00100 nats\/token$/,
+  ],
   ["repetition", { repetition: 0.8 }, /at last 80.0 %$/],
   ["truncation", { truncated: 0.9 }, /at last 90.0 %$/],
   ["length_gap", { completion_length_ratio: 4 }, /completion_length_ratio was at or above 3 .* at last 4$/],
-  ["length_collapse", { completion_length_mean: 10 }, /completion_length_change was at or below 0.250 .* at last 0.100$/],
+  [
+    "length_collapse",
+    { completion_length_mean: 10 },
+    /completion_length_change was at or below 0.250 .* at last 0.100$/,
+  ],
   ["grad_norm_spike", { grad_norm: 30 }, /grad_norm_ratio was at or above 10 in step 31: 100$/],
 ] as const)("%s %j", (name, change, message) => {
   test("is raised by what it is for, and by nothing else", () => {
@@ -94,7 +109,12 @@ test("equal rewards are not told a second time as equal groups", () => {
   const same = { ...healthy, reward_mode_share: 1, equal_reward_groups: 1 };
   expect(follow(Array.from({ length: 20 }, () => same))).toEqual(["equal_rewards raised 1-5"]);
   const ignored = config({ equal_rewards: { on_alarm: "ignore" } });
-  expect(follow(Array.from({ length: 20 }, () => same), ignored)).toEqual(["equal_reward_groups raised 1-10"]);
+  expect(
+    follow(
+      Array.from({ length: 20 }, () => same),
+      ignored,
+    ),
+  ).toEqual(["equal_reward_groups raised 1-10"]);
 });
 
 test("a step is compared with those before it: gradient norms with 20, lengths with the first 10", () => {

@@ -59,7 +59,13 @@ async function run(options: Options) {
   await using record: RunRecord =
     folder === undefined
       ? noRecord
-      : await openRunFolder({ folder, config: {}, manifest: {}, resume: options.resume ?? false, keep: { last: 2, best: 0 } });
+      : await openRunFolder({
+          folder,
+          config: {},
+          manifest: {},
+          resume: options.resume ?? false,
+          keep: { last: 2, best: 0 },
+        });
   if (record.resumed !== undefined) await engine.loadState(join(record.resumed.folder, "state"));
   const stream = new PromptStream(source, { seed: 0, cursor: record.resumed?.cursor.data as StreamCursor | undefined });
   const known_images = new Map<string, string>();

@@ -3,7 +3,12 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { bestCheckpoint, latestCheckpoint, rescoreCheckpoint, writeCheckpoint } from "../../../src/reports/checkpoints.js";
+import {
+  bestCheckpoint,
+  latestCheckpoint,
+  rescoreCheckpoint,
+  writeCheckpoint,
+} from "../../../src/reports/checkpoints.js";
 import { checkRoom, freeBytes } from "../../../src/reports/free-space.js";
 import { writeSafetensors } from "../../helpers/checkpoints.js";
 
@@ -26,15 +31,22 @@ interface Options {
   readonly damage?: (file: string) => Promise<void>;
 }
 const write = (step: number, { score = null, last = 1, best = 0, bytes = 100, prune = true, damage }: Options = {}) =>
-  writeCheckpoint(root, cursor(step, score), { last, best }, {
-    ...{ bytes: async () => bytes, prune },
-    fill: async (folder) => {
-      writeSafetensors(join(folder, "model.safetensors"), weights, "F32");
-      await damage?.(join(folder, "model.safetensors"));
+  writeCheckpoint(
+    root,
+    cursor(step, score),
+    { last, best },
+    {
+      ...{ bytes: async () => bytes, prune },
+      fill: async (folder) => {
+        writeSafetensors(join(folder, "model.safetensors"), weights, "F32");
+        await damage?.(join(folder, "model.safetensors"));
+      },
     },
-  });
+  );
 const steps = async () =>
-  (await readdir(root)).flatMap((name) => (name.startsWith("step-") ? [Number(name.slice(5))] : [])).sort((a, b) => a - b);
+  (await readdir(root))
+    .flatMap((name) => (name.startsWith("step-") ? [Number(name.slice(5))] : []))
+    .sort((a, b) => a - b);
 
 describe("keep_best", () => {
   test("keeps those with the highest scores besides the last ones; of two equal ones the earlier", async () => {
@@ -75,15 +87,27 @@ describe("keep_best", () => {
 
 describe("older checkpoints go only once the new one is whole", () => {
   test.each<[string, Options, RegExp]>([
-    ["no room", { bytes: 2 ** 60 }, /step-000002 takes 1099511627776\.0 MiB, and \d+\.\d MiB are free there; nothing was written$/],
+    [
+      "no room",
+      { bytes: 2 ** 60 },
+      /step-000002 takes 1099511627776\.0 MiB, and \d+\.\d MiB are free there; nothing was written$/,
+    ],
     [
       "cut off",
       { damage: async (file) => writeFile(file, (await readFile(file)).subarray(0, -3)) },
       /model\.safetensors is not what was written: it has \d+ bytes, its header describes \d+$/,
     ],
     ["empty", { damage: (file) => writeFile(file, "") }, /it has 0 bytes$/],
-    ["a broken header", { damage: async (file) => writeFile(file, (await readFile(file)).fill(0x20, 8, 20)) }, /is not what was written/],
-    ["a header without end", { damage: (file) => writeFile(file, Buffer.alloc(16, 0xff)) }, /its header has \d+ bytes, the file 16$/],
+    [
+      "a broken header",
+      { damage: async (file) => writeFile(file, (await readFile(file)).fill(0x20, 8, 20)) },
+      /is not what was written/,
+    ],
+    [
+      "a header without end",
+      { damage: (file) => writeFile(file, Buffer.alloc(16, 0xff)) },
+      /its header has \d+ bytes, the file 16$/,
+    ],
   ])("%s", async (_, options, message) => {
     await write(1);
     await expect(write(2, options)).rejects.toThrow(message);

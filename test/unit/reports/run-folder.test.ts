@@ -29,14 +29,17 @@ const open = (resume = false, changes: object = {}): Promise<RunRecord> =>
     keep: { last: 2, best: 0 },
   });
 const save = (record: RunRecord, step: number, evaluated = true) =>
-  record.checkpoint({ step, data: { drawn: step * 4 }, evaluated, score: null }, {
-    bytes: async () => 1000,
-    fill: async (folder) => {
-      await mkdir(join(folder, "model"));
-      writeSafetensors(join(folder, "model", "model.safetensors"), weightOf(step), "F32");
+  record.checkpoint(
+    { step, data: { drawn: step * 4 }, evaluated, score: null },
+    {
+      bytes: async () => 1000,
+      fill: async (folder) => {
+        await mkdir(join(folder, "model"));
+        writeSafetensors(join(folder, "model", "model.safetensors"), weightOf(step), "F32");
+      },
+      prune: true,
     },
-    prune: true,
-  });
+  );
 const trajectories = supervisedTrajectories(
   promptBatch([
     { prompt_id: 7, sample_id: "a", token_ids: Int32Array.of(1, 2), image_ids: ["h1"] },
@@ -243,9 +246,7 @@ test("a batch that must not be learned from is kept with what was wrong, and sur
   expect([...table.getChild("answer")!]).toEqual(["14", "15"]);
   expect(JSON.parse(await readFile(join(root, "run", "diverged", "step-000003.json"), "utf8"))).toEqual({
     step: 3,
-    divergences: [
-      { optimizer_step: 4, loss: "NaN", grad_norm: "Infinity", parameters: ["w"], minibatch_rows: [1] },
-    ],
+    divergences: [{ optimizer_step: 4, loss: "NaN", grad_norm: "Infinity", parameters: ["w"], minibatch_rows: [1] }],
   });
 });
 

@@ -173,7 +173,14 @@ export class EngineDouble {
         clip_fraction: 0,
       },
       ...{ entropy: 1, ratio_max: 1, grad_norm: 1, learning_rate: 0.1, optimizer_step: this.optimizer_step },
-      ...{ skipped_updates: 0, divergences: [], clamped_log_ratios: 0, skipped_completions: 0, completion_tokens: 1, computed_tokens: 1 },
+      ...{
+        skipped_updates: 0,
+        divergences: [],
+        clamped_log_ratios: 0,
+        skipped_completions: 0,
+        completion_tokens: 1,
+        computed_tokens: 1,
+      },
       ...{ forward_seconds: 1, backward_seconds: 1, optimizer_seconds: 1 },
     };
   }

@@ -38,11 +38,7 @@ const verified = (dtype: "float32" | "bfloat16" = "float32") => ({
 describe("assemble", () => {
   test.each([
     ["nothing more than needed", plain, ["advantages"]],
-    [
-      "the first step checks the sampler, and still uses its log-probs",
-      verified(),
-      ["score policy", "advantages"],
-    ],
+    ["the first step checks the sampler, and still uses its log-probs", verified(), ["score policy", "advantages"]],
     ["recomputed log-probs are used", { ...plain, old_logprobs: "recompute" }, ["score policy", "advantages policy"]],
     [
       "a KL coefficient needs the reference",

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { promptBatch } from "../../../../src/batches/prompt.js";
+import type { UpdateStats } from "../../../../src/engine/engine.js";
 import { DivergenceError } from "../../../../src/errors.js";
 import { supervisedTrajectories } from "../../../../src/pipeline/trajectory/supervised.js";
 import { update } from "../../../../src/pipeline/update/update.js";
@@ -44,7 +45,7 @@ test("a batch that cannot be kept does not hide why the run stopped", async () =
   expect(((await diverge(async () => null)) as Error).message).toMatch(/left as they were$/);
 });
 
-test.each([
+test.each<[string, Partial<UpdateStats>, readonly string[], readonly string[]]>([
   ["nothing left out, tokens to learn from: all of it", { completion_tokens: 5 }, ["loss", "entropy", "grad_norm"], []],
   ["no token to learn from: no mean over tokens", { completion_tokens: 0 }, ["loss"], ["entropy", "grad_norm"]],
   [
