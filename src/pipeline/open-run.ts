@@ -5,7 +5,7 @@ import { type DatasetConfig, openDataset } from "../datasets/registry.js";
 import type { AlgorithmOptions, ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { UserError } from "../errors.js";
-import { healthMonitor } from "../health/monitor.js";
+import { type HealthMonitor, healthMonitor } from "../health/monitor.js";
 import { manifest } from "../reports/manifest.js";
 import { noRecord, openRunFolder, type RunRecord } from "../reports/run-folder.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
@@ -93,7 +93,8 @@ export async function openRun(
     await checkFirstCheckpoint(engine, files, record);
     const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
     const stream = new PromptStream(source, { seed: config.seed, cursor });
-    const made = { processor, files, arithmetic, num_items, splits, record, engine, stream };
+    const health = healthMonitor(config.health, await record.history());
+    const made = { health, processor, files, arithmetic, num_items, splits, record, engine, stream };
     return assembleRun({ config, needs, options, ...made });
   } catch (error) {
     await closeBoth(opened, record);
@@ -120,12 +121,13 @@ interface Parts {
   readonly num_items: number | undefined;
   readonly splits: Readonly<Record<string, IndexedSamples>>;
   readonly record: RunRecord;
+  readonly health: HealthMonitor;
   readonly engine: Engine;
   readonly stream: PromptStream;
 }
 
 function assembleRun(parts: Parts): OpenRun {
-  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, engine, stream } = parts;
+  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, health, engine, stream } = parts;
   const { max_completion_tokens, max_concurrent_completions, kv_block_size } = needs;
   const known_images = new Map<string, string>();
   const prompting = {
@@ -155,7 +157,7 @@ function assembleRun(parts: Parts): OpenRun {
         ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
       }),
       dataCursor: () => stream.cursor,
-      health: healthMonitor(config.health, record.history),
+      health,
       score: scoreBy(config),
       checkpointBytes: () => checkpointBytes(engine, files),
       save: (folder) => saveCheckpoint(engine, files, folder),

@@ -45,7 +45,7 @@ export interface RunRecord extends AsyncDisposable {
   /** Where to go on; undefined for a fresh run. */
   readonly resumed: Checkpoint | undefined;
   /** Metrics of the steps up to there. */
-  readonly history: readonly { readonly step: number; readonly metrics: Metrics }[];
+  history(): Promise<readonly { readonly step: number; readonly metrics: Metrics }[]>;
   step(record: StepRecord): Promise<void>;
   /** Keeps the batch in diverged/. Returns the path of the Arrow file; a .json of the same name says what was wrong. */
   diverged(batch: DivergedBatch): Promise<string | null>;
@@ -97,7 +97,7 @@ export async function openRunFolder(options: RunFolderOptions): Promise<RunRecor
 export const noRecord: RunRecord = {
   folder: null,
   resumed: undefined,
-  history: [],
+  history: async () => [],
   step: async () => {},
   diverged: async () => null,
   alarm: async () => {},
@@ -113,8 +113,8 @@ async function record(
   resumed: Checkpoint | undefined,
   unlock: () => Promise<void>,
 ): Promise<RunRecord> {
-  const history = resumed === undefined ? [] : stepMetrics(await readMetrics(join(folder, "metrics.jsonl")));
-  const metrics_file = await openMetricsFile(join(folder, "metrics.jsonl"));
+  const metrics_path = join(folder, "metrics.jsonl");
+  const metrics_file = await openMetricsFile(metrics_path);
   const checkpoints = join(folder, "checkpoints");
   const config_hash = configHash(config);
   const storeImages = imageStore(join(folder, "images"));
@@ -127,7 +127,7 @@ async function record(
   return {
     folder,
     resumed,
-    history,
+    history: async () => (resumed === undefined ? [] : stepMetrics(await readMetrics(metrics_path))),
     step: ({ step, metrics, trajectories, texts, images }) =>
       keeping(async () => {
         if (images !== undefined) await storeImages(images);

@@ -73,7 +73,7 @@ async function run(options: Options) {
     ...{ steps, record, num_parameters: 1, num_trainable_parameters: 1, splits, command: "go on" },
     ...{ evaluate_every_steps: every, evaluate_before_training: true, checkpoint_every_steps: every },
     dataCursor: () => stream.cursor,
-    health: healthMonitor(healthSchema.parse({}), record.history),
+    health: healthMonitor(healthSchema.parse({}), await record.history()),
     score: () => null,
     checkpointBytes: async () => 1000,
     async *evaluate(_split, stop) {
