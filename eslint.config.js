@@ -20,6 +20,7 @@ const rooms = {
   "pipeline/trajectory": ["batches", "engine/engine.ts", "rewards", "errors.ts"],
   "pipeline/update": ["batches", "engine/engine.ts", "errors.ts"],
   reports: ["batches", "pipeline/events.ts", "errors.ts"],
+  health: ["config/health.ts", "pipeline/events.ts", "reports/metrics.ts"],
   evaluate: ["batches", "engine/engine.ts", "pipeline/data", "pipeline/rollout", "rewards", "errors.ts"],
   launch: ["config", "errors.ts"],
 };

@@ -112,16 +112,17 @@ Napi::Value advantages(const Napi::CallbackInfo& info) {
   });
 }
 
-// update(engine, trajectories, temperature, stop): Promise<UpdateStats>
+// update(engine, trajectories, temperature, max_consecutive_skips, stop): Promise<UpdateStats>
 Napi::Value update(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto handle = engine_argument(info, 0);
     const auto columns = object_argument(info, 1, "trajectories");
     const auto temperature = number_argument(info, 2, "temperature");
+    const auto max_skips = static_cast<int64_t>(number_argument(info, 3, "max_consecutive_skips"));
     return handle->thread.run(
         info.Env(),
-        [handle, batch = read_trajectories(columns), temperature](const std::stop_token& stop) -> Settle {
-          return [stats = handle->open().update(batch, temperature, stop)](Napi::Env env) {
+        [handle, batch = read_trajectories(columns), temperature, max_skips](const std::stop_token& stop) -> Settle {
+          return [stats = handle->open().update(batch, temperature, max_skips, stop)](Napi::Env env) {
             auto result = Napi::Object::New(env);
             const auto set = [&](const char* name, auto value) {
               result.Set(name, Napi::Number::New(env, static_cast<double>(value)));
@@ -143,10 +144,15 @@ Napi::Value update(const Napi::CallbackInfo& info) {
             set("forward_seconds", stats.forward_seconds);
             set("backward_seconds", stats.backward_seconds);
             set("optimizer_seconds", stats.optimizer_seconds);
+            set("skipped_updates", stats.skipped_updates);
+            auto divergences = Napi::Array::New(env, stats.divergences.size());
+            for (uint32_t i = 0; i < stats.divergences.size(); ++i)
+              divergences[i] = write_divergence(env, stats.divergences[i]);
+            result.Set("divergences", divergences);
             return result;
           };
         },
-        stop_argument(info, 3), {columns});
+        stop_argument(info, 4), {columns});
   });
 }
 

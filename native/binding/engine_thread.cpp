@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "binding/tensors.h"
 #include "core/check.h"
 #include "core/diverged.h"
 #include "core/stop.h"
@@ -31,20 +32,6 @@ Failure failure_of(const c10::Error& error) {
   if (says("can't allocate memory") || says("out of memory")) return {.code = "MEMORY", .message = std::move(message)};
   const bool bug = says("INTERNAL ASSERT FAILED") || !core::is_own(error);
   return {.code = bug ? "BUG" : "CHECK", .message = bug ? error.what() : std::move(message)};
-}
-
-Napi::Object write_divergence(Napi::Env env, const core::Divergence& divergence) {
-  auto object = Napi::Object::New(env);
-  object.Set("optimizer_step", static_cast<double>(divergence.optimizer_step));
-  object.Set("loss", divergence.loss);
-  object.Set("grad_norm", divergence.grad_norm);
-  auto parameters = Napi::Array::New(env, divergence.parameters.size());
-  for (uint32_t i = 0; i < divergence.parameters.size(); ++i) parameters[i] = divergence.parameters[i];
-  object.Set("parameters", parameters);
-  auto rows = Napi::Array::New(env, divergence.rows.size());
-  for (uint32_t i = 0; i < divergence.rows.size(); ++i) rows[i] = static_cast<double>(divergence.rows[i]);
-  object.Set("minibatch_rows", rows);
-  return object;
 }
 
 }  // namespace

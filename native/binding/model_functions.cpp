@@ -70,7 +70,7 @@ Napi::Value close_engine(const Napi::CallbackInfo& info) {
   });
 }
 
-// saveModel | saveState | loadState (engine, folder: string): Promise<void>
+// saveModel | saveState (engine, folder: string): Promise<void>
 template <auto method>
 Napi::Value with_folder(const Napi::CallbackInfo& info) {
   const auto handle = engine_argument(info, 0);
@@ -78,6 +78,18 @@ Napi::Value with_folder(const Napi::CallbackInfo& info) {
     (handle->open().*method)(folder);
     return EngineThread::nothing();
   });
+}
+
+// loadState(engine, folder: string, stop): Promise<void>
+Napi::Value load_state(const Napi::CallbackInfo& info) {
+  const auto handle = engine_argument(info, 0);
+  return handle->thread.run(
+      info.Env(),
+      [handle, folder = string_argument(info, 1, "folder")](const std::stop_token& stop) {
+        handle->open().load_state(folder, stop);
+        return EngineThread::nothing();
+      },
+      stop_argument(info, 2));
 }
 
 // memory(engine): Promise<MemoryUse>
@@ -130,7 +142,7 @@ void init_model_functions(Napi::Env env, Napi::Object exports) {
   add("closeEngine", close_engine);
   add("saveModel", with_folder<&engine::Engine::save_model>);
   add("saveState", with_folder<&engine::Engine::save_state>);
-  add("loadState", with_folder<&engine::Engine::load_state>);
+  add("loadState", load_state);
   add("memory", memory);
   add("initModel", init_model);
   add("createStopSource", create_stop_source);

@@ -106,4 +106,18 @@ std::vector<std::string> strings(const Napi::Value& value, const char* name) {
   return result;
 }
 
+Napi::Object write_divergence(Napi::Env env, const core::Divergence& divergence) {
+  auto object = Napi::Object::New(env);
+  object.Set("optimizer_step", static_cast<double>(divergence.optimizer_step));
+  object.Set("loss", divergence.loss);
+  object.Set("grad_norm", divergence.grad_norm);
+  auto parameters = Napi::Array::New(env, divergence.parameters.size());
+  for (uint32_t i = 0; i < divergence.parameters.size(); ++i) parameters[i] = divergence.parameters[i];
+  object.Set("parameters", parameters);
+  auto rows = Napi::Array::New(env, divergence.rows.size());
+  for (uint32_t i = 0; i < divergence.rows.size(); ++i) rows[i] = static_cast<double>(divergence.rows[i]);
+  object.Set("minibatch_rows", rows);
+  return object;
+}
+
 }  // namespace sightloop::binding

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "core/diverged.h"
+
 namespace sightloop::binding {
 
 // A tensor over the memory of a typed array, not a copy: keep the array alive while the tensor is used.
@@ -21,5 +23,8 @@ Napi::Object object_argument(const Napi::CallbackInfo& info, size_t index, const
 std::string string_argument(const Napi::CallbackInfo& info, size_t index, const char* name);
 double number_argument(const Napi::CallbackInfo& info, size_t index, const char* name);
 std::vector<std::string> strings(const Napi::Value& value, const char* name);
+
+// Fields as Divergence in the TypeScript layer.
+Napi::Object write_divergence(Napi::Env env, const core::Divergence& divergence);
 
 }  // namespace sightloop::binding

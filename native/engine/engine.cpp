@@ -155,16 +155,17 @@ update::Learner Engine::learner() {
           .features_of = features_of(*policy_)};
 }
 
-update::UpdateOptions Engine::update_options(double temperature) const {
+update::UpdateOptions Engine::update_options(double temperature, int64_t max_consecutive_skips) const {
   return {.completions_per_update = options_.completions_per_update,
           .tokens_per_microbatch = options_.tokens_per_microbatch,
           .update_epochs = options_.update_epochs,
           .temperature = temperature,
-          .seed = options_.seed};
+          .seed = options_.seed,
+          .max_consecutive_skips = max_consecutive_skips};
 }
 
 update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double temperature,
-                                   const std::stop_token& stop) {
+                                   int64_t max_consecutive_skips, const std::stop_token& stop) {
   TORCH_CHECK(policy_->parameters().num_elements(/*trainable_only=*/true) > 0,
               "update: nothing is trainable. Switch on train_language_model, train_connector or train_vision_tower.");
   TORCH_CHECK(!options_.algorithm->needs_reference() || batch.reference_logprobs.defined(),
@@ -172,7 +173,7 @@ update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double
   check_tokens(batch.rollouts.token_ids);
   auto learning = learner();
   weights_change();
-  return update::update(learning, batch, update_options(temperature), stop);
+  return update::update(learning, batch, update_options(temperature, max_consecutive_skips), stop);
 }
 
 std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::PromptBatch& prompts) {
@@ -201,7 +202,7 @@ std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::Pr
 
 std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::TrajectoryBatch& batch, double temperature) {
   auto learning = learner();
-  update::accumulate_gradients(learning, batch, update_options(temperature));
+  update::accumulate_gradients(learning, batch, update_options(temperature, /*max_consecutive_skips=*/0));
   std::map<std::string, at::Tensor> gradients;
   for (const auto& parameter : policy_->parameters().all()) {
     const auto& gradient = parameter.gradient();

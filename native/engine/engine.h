@@ -49,11 +49,13 @@ class Engine {
   //   returns [L] float32
   at::Tensor advantages(const batches::RolloutBatch& batch, const at::Tensor& rewards,
                         const at::Tensor& policy_logprobs, const at::Tensor& reference_logprobs);
-  update::UpdateStats update(const batches::TrajectoryBatch& batch, double temperature, const std::stop_token& stop);
+  update::UpdateStats update(const batches::TrajectoryBatch& batch, double temperature, int64_t max_consecutive_skips,
+                             const std::stop_token& stop);
 
   void save_model(const std::string& folder) const;
   void save_state(const std::string& folder) const;
-  void load_state(const std::string& folder);
+  // Stopped half way, it leaves weights that are neither the old nor the new: load again, or close.
+  void load_state(const std::string& folder, const std::stop_token& stop);
 
   MemoryUse memory() const;
   // Named activations of one forward pass over each prompt alone.
@@ -63,7 +65,7 @@ class Engine {
 
  private:
   update::Learner learner();
-  update::UpdateOptions update_options(double temperature) const;
+  update::UpdateOptions update_options(double temperature, int64_t max_consecutive_skips) const;
   void weights_change();
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
   void check_tokens(const at::Tensor& token_ids) const;

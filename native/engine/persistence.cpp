@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "checkpoint/safetensors.h"
+#include "core/stop.h"
 #include "engine/engine.h"
 
 namespace sightloop::engine {
@@ -41,6 +42,19 @@ void write_config(const std::filesystem::path& folder, const nlohmann::json& con
   TORCH_CHECK(stream.good(), path.string(), ": cannot be written. Check free space and permissions.");
 }
 
+// A whole number out of a file's metadata.
+int64_t counter(const checkpoint::SafetensorsFile& file, const std::string& path, const std::string& name) {
+  const auto found = file.metadata().find(name);
+  TORCH_CHECK(found != file.metadata().end(), path, ": lacks the counter \"", name,
+              "\". Resume from another checkpoint.");
+  int64_t count = -1;
+  const auto& text = found->second;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  TORCH_CHECK(error == std::errc() && end == text.data() + text.size() && count >= 0, path, ": its counter \"", name,
+              "\" is \"", text, "\". Resume from another checkpoint.");
+  return count;
+}
+
 // "VmRSS" or "VmHWM" of this process, bytes; 0 where the system does not tell.
 int64_t resident_bytes(const std::string& field) {
   std::ifstream status("/proc/self/status");
@@ -64,24 +78,19 @@ void Engine::save_state(const std::string& folder) const {
   checkpoint::write_safetensors(weights_file(folder), models::named_tensors(*policy_), kMetadata);
   auto metadata = kMetadata;
   metadata["steps"] = std::to_string(optimizer_->steps());
+  metadata["consecutive_skips"] = std::to_string(optimizer_->consecutive_skips());
   checkpoint::write_safetensors(moments_file(folder), optimizer_->state(), metadata);
 }
 
-void Engine::load_state(const std::string& folder) {
+void Engine::load_state(const std::string& folder, const std::stop_token& stop) {
   const at::NoGradGuard no_grad;
   weights_change();
   const checkpoint::SafetensorsFile weights(weights_file(folder));
-  models::fill(*policy_, {&weights, 1}, weights_file(folder).string(), {});
+  models::fill(*policy_, {&weights, 1}, weights_file(folder).string(),
+               [&stop](int64_t, int64_t) { core::throw_if_stopped(stop); });
   const checkpoint::SafetensorsFile moments(moments_file(folder));
-  const auto steps = moments.metadata().find("steps");
-  TORCH_CHECK(steps != moments.metadata().end(), moments_file(folder).string(),
-              ": lacks the counter \"steps\". Resume from another checkpoint.");
-  int64_t count = -1;
-  const auto& text = steps->second;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  TORCH_CHECK(error == std::errc() && end == text.data() + text.size() && count >= 0, moments_file(folder).string(),
-              ": its counter \"steps\" is \"", text, "\". Resume from another checkpoint.");
-  optimizer_->restore(moments.tensors(), count);
+  const auto count = [&](const std::string& name) { return counter(moments, moments_file(folder).string(), name); };
+  optimizer_->restore(moments.tensors(), count("steps"), count("consecutive_skips"), stop);
 }
 
 MemoryUse Engine::memory() const {

@@ -37,14 +37,23 @@ export function line(event: TrainEvent): string | undefined {
             `${label} ${name === "reward.accuracy" ? percent(event.metrics[name]!) : formatMetric(name, event.metrics[name]!)}`,
         )
         .join("  ")}`;
+    case "alarm":
+      return event.state === "cleared"
+        ? `alarm over: ${event.name}: ${event.message}`
+        : `ALARM ${event.name}: ${event.message}\n  usually: ${event.meaning}\n  to do: ${event.remedy}`;
     case "evaluated":
       return event.results.map((result) => `${event.split} at step ${event.step}  ${resultLine(result)}`).join("\n");
     case "checkpoint":
       return `saved ${event.path}`;
     case "note":
       return `note: ${event.message}`;
-    case "done":
-      return `done after ${event.step} steps${event.model_path === null ? "" : `; the model is ${event.model_path}`}`;
+    case "done": {
+      const best =
+        event.best === undefined
+          ? ""
+          : `\nbest: step ${event.best.step} (${percent(event.best.score)}), ${event.best.model_path}`;
+      return `done after ${event.step} steps${event.model_path === null ? "" : `; the model is ${event.model_path}`}${best}`;
+    }
     default:
       return event satisfies never;
   }

@@ -2,6 +2,8 @@ import { z } from "zod";
 import { datasetSchema } from "../datasets/registry.js";
 import { algorithmSchema, needsReference } from "./algorithms.js";
 import { checkRewards, rewardsSchema } from "./rewards.js";
+import { checkBest } from "./best-checkpoint.js";
+import { paritySchema } from "./health.js";
 import { common, count, optimizerSchema, samplingSchema } from "./sections.js";
 
 type Issue = (path: (string | number)[], message: string) => void;
@@ -38,6 +40,7 @@ export const trainConfigSchema = z
     algorithm: algorithmSchema,
     /** Old log-probs of the ratio: those recorded while sampling, or computed again before the update. */
     old_logprobs: z.enum(["rollout", "recompute"]).default("rollout"),
+    parity: paritySchema.prefault({}),
     optimizer: optimizerSchema,
     rewards: rewardsSchema,
     /** Wall-clock time of one reward for one completion; those that ask a server have their own. */
@@ -85,7 +88,7 @@ export const sftConfigSchema = z
 export type SftConfig = z.infer<typeof sftConfigSchema>;
 
 function checkCommon(
-  config: Pick<SftConfig, "steps" | "epochs" | "model" | "evaluate" | "datasets">,
+  config: Pick<SftConfig, "steps" | "epochs" | "model" | "evaluate" | "datasets" | "checkpoint">,
   issue: Issue,
 ): void {
   if ((config.steps === undefined) === (config.epochs === undefined))
@@ -94,6 +97,7 @@ function checkCommon(
   if (!train_vision_tower && !train_connector && !train_language_model)
     issue(["model"], "nothing is trained: set train_language_model, train_connector or train_vision_tower");
   const { every_steps, splits } = config.evaluate;
+  checkBest(config, issue);
   if (every_steps > 0 && !splits.some((split) => config.datasets[split] !== null))
     issue(
       ["evaluate", "every_steps"],

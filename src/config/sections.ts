@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { healthSchema } from "./health.js";
 
 /** Blocks that `train` and `sft` share. Every default stands here and nowhere else. */
 
@@ -101,9 +102,24 @@ export type EvaluateConfig = z.infer<typeof evaluateSchema>;
 export const checkpointSchema = z.strictObject({
   /** Steps between checkpoints; 0 writes only the last one. */
   every_steps: size.default(0),
-  /** Older checkpoints are deleted; 0 keeps all. */
+  /** Older checkpoints are deleted, but for the best; 0 keeps all. */
   keep_last: size.default(2),
+  /** Checkpoints kept for their evaluation, however old: those with the highest `best_by`. */
+  keep_best: size.default(0),
+  best_by: z
+    .strictObject({
+      split: z.enum(["validation", "test"]).default("validation"),
+      /** One of evaluate.settings by name; null takes the first. */
+      setting: z.string().nullable().default(null),
+      /** Accuracy over all completions, or the share of items with a right one among k. */
+      metric: z
+        .string()
+        .regex(/^(accuracy|pass@[1-9]\d*)$/, "accuracy or pass@k")
+        .default("accuracy"),
+    })
+    .prefault({}),
 });
+export type CheckpointConfig = z.infer<typeof checkpointSchema>;
 
 /** Keys at the top level of both commands. */
 export const common = {
@@ -128,4 +144,5 @@ export const common = {
   prompt: promptSchema.prefault({}),
   evaluate: evaluateSchema.prefault({}),
   checkpoint: checkpointSchema.prefault({}),
+  health: healthSchema.prefault({}),
 };

@@ -84,10 +84,16 @@ export interface Addon {
     rollouts: RolloutColumns,
     scores: { reward: Float32Array; policy_logprobs: Float32Array; reference_logprobs: Float32Array | null },
   ): Promise<Float32Array>;
-  update(engine: EngineHandle, trajectories: TrajectoryColumns, temperature: number, stop: Stop): Promise<UpdateStats>;
+  update(
+    engine: EngineHandle,
+    trajectories: TrajectoryColumns,
+    temperature: number,
+    max_consecutive_skips: number,
+    stop: Stop,
+  ): Promise<UpdateStats>;
   saveModel(engine: EngineHandle, folder: string): Promise<void>;
   saveState(engine: EngineHandle, folder: string): Promise<void>;
-  loadState(engine: EngineHandle, folder: string): Promise<void>;
+  loadState(engine: EngineHandle, folder: string, stop: Stop): Promise<void>;
   memory(engine: EngineHandle): Promise<MemoryUse>;
   inspect(
     engine: EngineHandle,

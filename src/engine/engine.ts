@@ -1,6 +1,7 @@
 import type { PromptBatch } from "../batches/prompt.js";
 import type { RolloutBatch, Scores } from "../batches/rollout.js";
 import type { TrajectoryBatch } from "../batches/trajectory.js";
+import type { Divergence } from "../errors.js";
 
 /** Resize, rescale and normalisation settings, from the checkpoint's preprocessor files. */
 export interface ImageProcessorSettings {
@@ -256,6 +257,9 @@ export interface UpdateStats {
   readonly optimizer_step: number;
   /** Log-ratios clamped to +-20 before exp. */
   readonly clamped_log_ratios: number;
+  /** Minibatches left out because their loss or a gradient is not finite, and what each was like. */
+  readonly skipped_updates: number;
+  readonly divergences: readonly Divergence[];
   /** Rows left out: their group's advantages are all zero. */
   readonly skipped_completions: number;
   readonly completion_tokens: number;
@@ -278,6 +282,16 @@ export interface MemoryUse {
   /** Resident set of the process, now and at its highest. */
   readonly rss_bytes: number;
   readonly peak_rss_bytes: number;
+}
+
+export interface UpdateOptions extends Cancellable {
+  /** The one that `rollout_logprobs` were recorded at; 1 by default. */
+  readonly temperature?: number;
+  /**
+   * Minibatches in a row, counted over calls, that are left out where their loss or a gradient is not finite; one more
+   * throws. What is left out changes no weight, master or moment; the schedule goes on. 0 by default.
+   */
+  readonly max_consecutive_skips?: number;
 }
 
 /** Named intermediate tensors of one forward pass, for agreement tests and debugging. float32, row-major. */
@@ -317,20 +331,19 @@ export interface Engine extends AsyncDisposable {
   advantages(rollouts: RolloutBatch, rewards: Rewards, scores: PolicyScores): Promise<TrajectoryBatch>;
 
   /**
-   * `temperature` must be the one that `rollout_logprobs` were recorded at.
    * @throws DivergenceError before the optimizer step whose loss or gradient is not finite; those before it were taken
    */
-  update(
-    trajectories: TrajectoryBatch,
-    options?: Cancellable & { readonly temperature?: number },
-  ): Promise<UpdateStats>;
+  update(trajectories: TrajectoryBatch, options?: UpdateOptions): Promise<UpdateStats>;
 
   /** Writes model.safetensors (in the engine's dtype) and config.json into an existing folder; tokenizer files are the caller's. */
   saveModel(folder: string): Promise<void>;
   /** Writes weights, their masters, moments, schedule position and counters into an existing folder. */
   saveState(folder: string): Promise<void>;
-  /** Restores what `saveState` wrote, bit for bit. */
-  loadState(folder: string): Promise<void>;
+  /**
+   * Restores what `saveState` wrote, bit for bit; a float32 engine takes the masters of bfloat16 state. Aborted half way,
+   * it leaves weights that are neither the old nor the new.
+   */
+  loadState(folder: string, options?: Cancellable): Promise<void>;
 
   memory(): Promise<MemoryUse>;
   /** Logits and other named activations of one forward pass over each prompt alone. */

@@ -18,6 +18,7 @@ import type {
   Rewards,
   RolloutSession,
   SamplingOptions,
+  UpdateOptions,
   UpdateStats,
 } from "./engine.js";
 import { callNative } from "./native-call.js";
@@ -149,13 +150,11 @@ class NativeEngine implements Engine {
     }) as TrajectoryBatch;
   }
 
-  update(
-    trajectories: TrajectoryBatch,
-    options: Cancellable & { readonly temperature?: number } = {},
-  ): Promise<UpdateStats> {
+  update(trajectories: TrajectoryBatch, options: UpdateOptions = {}): Promise<UpdateStats> {
     const columns = trajectoryColumns(trajectories);
+    const { temperature = 1, max_consecutive_skips = 0 } = options;
     return this.#call(
-      (stop) => this.#addon.update(this.#handle, columns, options.temperature ?? 1, stop),
+      (stop) => this.#addon.update(this.#handle, columns, temperature, max_consecutive_skips, stop),
       meanings.batch,
       options,
     );
@@ -169,8 +168,8 @@ class NativeEngine implements Engine {
     return this.#call(() => this.#addon.saveState(this.#handle, folder), meanings.state);
   }
 
-  loadState(folder: string): Promise<void> {
-    return this.#call(() => this.#addon.loadState(this.#handle, folder), meanings.state);
+  loadState(folder: string, options: Cancellable = {}): Promise<void> {
+    return this.#call((stop) => this.#addon.loadState(this.#handle, folder, stop), meanings.state, options);
   }
 
   memory(): Promise<MemoryUse> {

@@ -2,7 +2,7 @@ import type { EvaluationResult } from "../evaluate/result.js";
 
 /** Everything a run says while it runs, in order. The run folder and the terminal both listen to this. */
 export type TrainEvent =
-  StartedEvent | ProgressEvent | StepEvent | EvaluatedEvent | CheckpointEvent | NoteEvent | DoneEvent;
+  StartedEvent | ProgressEvent | StepEvent | AlarmEvent | EvaluatedEvent | CheckpointEvent | NoteEvent | DoneEvent;
 
 export interface StartedEvent {
   readonly type: "started";
@@ -37,6 +37,30 @@ export interface StepEvent {
 }
 export type Metrics = Readonly<Record<string, number>>;
 
+/** Something about the training looks wrong, or no longer does. Kinds of alarm: docs/health.md. */
+export interface AlarmEvent {
+  readonly type: "alarm";
+  /** The step that raised or cleared it. */
+  readonly step: number;
+  /** A key of the config's `health.alarms`. */
+  readonly name: string;
+  readonly state: "raised" | "cleared";
+  /** First of the steps in a row that raised or cleared it. */
+  readonly first_step: number;
+  /** The metric watched, its value in `step`, and the limit it was held against. */
+  readonly metric: string;
+  readonly value: number;
+  readonly limit: number;
+  /** "stop": the run ends after a checkpoint, with UserError HEALTH_ALARM. */
+  readonly on_alarm: "warn" | "stop";
+  /** What was seen, over which steps. */
+  readonly message: string;
+  /** What it usually means. */
+  readonly meaning: string;
+  /** What to do. */
+  readonly remedy: string;
+}
+
 export interface EvaluatedEvent {
   readonly type: "evaluated";
   readonly step: number;
@@ -56,10 +80,19 @@ export interface NoteEvent {
   readonly message: string;
 }
 
+export interface BestModel {
+  readonly step: number;
+  /** checkpoint.best_by of the evaluation at that step. */
+  readonly score: number;
+  readonly model_path: string;
+}
+
 export interface DoneEvent {
   readonly type: "done";
   readonly step: number;
   readonly run_folder: string | null;
   /** Folder of the trained model in the Hugging Face layout; null if nothing was written. */
   readonly model_path: string | null;
+  /** With checkpoint.keep_best: the checkpoint whose evaluation was best so far. */
+  readonly best?: BestModel | undefined;
 }

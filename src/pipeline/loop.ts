@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import { UserError } from "../errors.js";
 import type { EvaluationResult } from "../evaluate/result.js";
+import type { HealthMonitor } from "../health/monitor.js";
 import type { RunRecord, StepRecord } from "../reports/run-folder.js";
-import type { CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
+import type { BestModel, CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
+import { finishStep, stoppedBy } from "./finish-step.js";
 
 /** What reinforcement learning and supervised fine-tuning have in common: when to evaluate, to save and to stop. */
 export interface Loop {
@@ -24,6 +26,11 @@ export interface Loop {
   readonly step: (step: number, signal: AbortSignal) => AsyncGenerator<TrainEvent, StepRecord | undefined>;
   /** The data stream's cursor after the steps so far. */
   readonly dataCursor: () => unknown;
+  readonly health: HealthMonitor;
+  /** By what checkpoints are compared, given the evaluation of a split; null where it does not tell. */
+  readonly score: (split: string, results: readonly EvaluationResult[]) => number | null;
+  /** Bytes that `save` writes, at most. */
+  readonly checkpointBytes: () => Promise<number>;
   /** Writes model/ and state/ into a checkpoint's folder. */
   readonly save: (folder: string) => Promise<void>;
   /** How the run can be gone on with, for the message after an interrupt. */
@@ -39,6 +46,7 @@ interface Position {
   readonly step: number;
   readonly data: unknown;
   readonly evaluated: boolean;
+  readonly score: number | null;
 }
 
 /**
@@ -49,7 +57,7 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
   const { record } = loop;
   let { steps } = loop;
   const resumed = record.resumed?.cursor;
-  let at: Position = resumed ?? { step: 0, data: loop.dataCursor(), evaluated: false };
+  let at: Position = resumed ?? { step: 0, data: loop.dataCursor(), evaluated: false, score: null };
   let saved = record.resumed && { step: record.resumed.cursor.step, path: record.resumed.folder };
   const { num_parameters, num_trainable_parameters } = loop;
   yield { type: "started", step: at.step, steps, num_parameters, num_trainable_parameters, run_folder: record.folder };
@@ -61,11 +69,12 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
   try {
     for (;;) {
       if (!at.evaluated) {
-        if (isEvaluationDue(loop, at.step, steps)) yield* evaluateAt(loop, at.step, signal);
-        at = { ...at, evaluated: true };
+        const score = isEvaluationDue(loop, at.step, steps) ? yield* evaluateAt(loop, at.step, signal) : null;
+        at = { ...at, evaluated: true, score };
+        if (score !== null && saved?.step === at.step) await record.evaluatedCheckpoint(at);
       }
       if (at.step > 0 && saved?.step !== at.step && isDue(at.step, loop.checkpoint_every_steps, steps))
-        saved = (yield* save(loop, at)) ?? saved;
+        saved = (yield* save(loop, at, true)) ?? saved;
       if (at.step >= steps) break;
       signal.throwIfAborted();
       const finished = yield* loop.step(at.step + 1, signal);
@@ -76,22 +85,31 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
             "the dataset ended before the first step had all its prompts",
             "Lower prompts_per_step, or give more samples.",
           );
-        yield { type: "note", message: `the data ended after ${at.step} of ${steps} steps` };
+        yield { type: "note", message: `the data ended after ${at.step} of ${steps} steps; less than a step was left` };
         steps = at.step;
         at = { ...at, evaluated: loop.splits.length === 0 || isEvaluationDue(loop, at.step, loop.steps) };
         continue;
       }
-      at = { step: finished.step, data: loop.dataCursor(), evaluated: false };
-      await record.step(finished);
-      yield { type: "step", step: at.step, steps, metrics: finished.metrics };
+      at = { step: finished.step, data: loop.dataCursor(), evaluated: false, score: null };
+      const alarm = yield* finishStep(loop, finished, steps);
+      if (alarm !== undefined) {
+        yield* save(loop, at, false);
+        throw stoppedBy(alarm, loop);
+      }
     }
   } catch (cause) {
     if (!signal.aborted || cause instanceof UserError) throw cause;
-    if (saved?.step !== at.step) yield* save(loop, at);
+    if (saved?.step !== at.step) yield* save(loop, at, true);
     throw interrupted(loop, at.step, cause);
   }
   const model_path = saved === undefined ? null : join(saved.path, "model");
-  yield { type: "done", step: at.step, run_folder: record.folder, model_path };
+  const best = await bestModel(record);
+  yield { type: "done", step: at.step, run_folder: record.folder, model_path, ...(best !== undefined && { best }) };
+}
+
+async function bestModel(record: RunRecord): Promise<BestModel | undefined> {
+  const best = await record.best();
+  return best && { step: best.step, score: best.score, model_path: join(best.folder, "model") };
 }
 
 const isDue = (step: number, every: number, last: number): boolean =>
@@ -106,7 +124,7 @@ async function* evaluateAt(
   loop: Loop,
   step: number,
   signal: AbortSignal,
-): AsyncGenerator<ProgressEvent | EvaluatedEvent> {
+): AsyncGenerator<ProgressEvent | EvaluatedEvent, number | null> {
   const all: EvaluatedEvent[] = [];
   for (const split of loop.splits) {
     const results = yield* withPhase(loop.evaluate(split, signal), step, "evaluate", "completions");
@@ -117,16 +135,19 @@ async function* evaluateAt(
     await loop.record.evaluated(step, event.split, event.results.map(withoutItems));
     yield event;
   }
+  return all.reduce<number | null>((score, { split, results }) => score ?? loop.score(split, results), null);
 }
 
 /** A list as long as the split is of use to a program, not in a log. */
 const withoutItems = ({ correct: _, ...result }: EvaluationResult): object => result;
 
+/** `prune`: older checkpoints may go. */
 async function* save(
   loop: Loop,
   at: Position,
+  prune: boolean,
 ): AsyncGenerator<CheckpointEvent, { readonly step: number; readonly path: string } | undefined> {
-  const path = await loop.record.checkpoint(at, loop.save);
+  const path = await loop.record.checkpoint(at, { bytes: loop.checkpointBytes, fill: loop.save, prune });
   if (path === null) return undefined;
   yield { type: "checkpoint", step: at.step, path };
   return { step: at.step, path };

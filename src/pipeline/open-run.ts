@@ -6,6 +6,7 @@ import { type DatasetConfig, openDataset } from "../datasets/registry.js";
 import type { AlgorithmOptions, ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { UserError } from "../errors.js";
+import { type HealthMonitor, healthMonitor } from "../health/monitor.js";
 import type { HubOptions } from "../hub/options.js";
 import { manifest } from "../reports/manifest.js";
 import { noRecord, openRunFolder, type RunRecord } from "../reports/run-folder.js";
@@ -14,9 +15,17 @@ import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor
 import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
 import type { Loop } from "./loop.js";
+import { interruptible } from "./interruptible.js";
 import { locateModels } from "./model-folder.js";
 import { planMemory } from "./plan-memory.js";
-import { type ProcessorFiles, readProcessorFiles, saveCheckpoint } from "./save.js";
+import {
+  checkFirstCheckpoint,
+  checkpointBytes,
+  type ProcessorFiles,
+  readProcessorFiles,
+  saveCheckpoint,
+} from "./save.js";
+import { scoreBy } from "./score.js";
 
 export interface RunOptions {
   /** Go on from the run folder's latest checkpoint. */
@@ -49,6 +58,7 @@ export interface OpenRun extends AsyncDisposable {
   readonly processor: Processor;
   readonly arithmetic: BatchArithmetic;
   readonly num_items: number | undefined;
+  readonly max_consecutive_skips: number;
   readonly loop: Omit<Loop, "step">;
   readonly draw: (signal: AbortSignal) => Promise<Drawn | undefined>;
 }
@@ -57,8 +67,14 @@ export interface OpenRun extends AsyncDisposable {
  * Opens what a run needs, cheap things first, so that a mistake shows before the model is loaded. What was opened is
  * closed again if something fails; a run folder made for it disappears.
  */
-export async function openRun(given: TrainConfig | SftConfig, unlocated: Needs, options: RunOptions): Promise<OpenRun> {
-  const { base_folder, hub } = options;
+export async function openRun(
+  given: TrainConfig | SftConfig,
+  unlocated: Needs,
+  options: RunOptions,
+  signal: AbortSignal,
+): Promise<OpenRun> {
+  const { base_folder } = options;
+  const hub = { signal, ...options.hub };
   const { config, pinned } = await locateModels(given, hub);
   const needs = { ...unlocated, reference_path: "reference" in config ? config.reference.path : null };
   const processor = await loadProcessor(config.model.path);
@@ -71,13 +87,20 @@ export async function openRun(given: TrainConfig | SftConfig, unlocated: Needs, 
   const record = await openRecord(withPinnedData(pinned, source), options.resume, num_items);
   let opened: Engine | undefined;
   try {
-    const on_progress = options.on_loading;
-    const engine = await openEngine(engineOptions(config, needs, processor, arithmetic), { on_progress });
+    const opening = { on_progress: options.on_loading, signal };
+    const engine = await interruptible(signal, options, () =>
+      openEngine(engineOptions(config, needs, processor, arithmetic), opening),
+    );
     opened = engine;
-    if (record.resumed !== undefined) await engine.loadState(join(record.resumed.folder, "state"));
+    if (record.resumed !== undefined) {
+      const { folder } = record.resumed;
+      await interruptible(signal, options, () => engine.loadState(join(folder, "state"), { signal }));
+    }
+    await checkFirstCheckpoint(engine, files, record);
     const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
     const stream = new PromptStream(source, { seed: config.seed, cursor });
-    const made = { processor, files, arithmetic, num_items, splits, record, engine, stream };
+    const health = healthMonitor(config.health, await record.history());
+    const made = { health, processor, files, arithmetic, num_items, splits, record, engine, stream };
     return assembleRun({ config, needs, options, ...made });
   } catch (error) {
     await closeBoth(opened, record);
@@ -104,12 +127,13 @@ interface Parts {
   readonly num_items: number | undefined;
   readonly splits: Readonly<Record<string, IndexedSamples>>;
   readonly record: RunRecord;
+  readonly health: HealthMonitor;
   readonly engine: Engine;
   readonly stream: PromptStream;
 }
 
 function assembleRun(parts: Parts): OpenRun {
-  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, engine, stream } = parts;
+  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, health, engine, stream } = parts;
   const { max_completion_tokens, max_concurrent_completions, kv_block_size } = needs;
   const known_images = new Map<string, string>();
   const prompting = {
@@ -123,6 +147,7 @@ function assembleRun(parts: Parts): OpenRun {
     processor,
     arithmetic,
     num_items,
+    max_consecutive_skips: config.health.non_finite === "skip" ? config.health.max_consecutive_skips : 0,
     draw: (signal) => draw(engine, processor, stream, config.prompts_per_step, { ...prompting, signal }),
     loop: {
       steps: arithmetic.steps,
@@ -138,6 +163,9 @@ function assembleRun(parts: Parts): OpenRun {
         ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
       }),
       dataCursor: () => stream.cursor,
+      health,
+      score: scoreBy(config),
+      checkpointBytes: () => checkpointBytes(engine, files),
       save: (folder) => saveCheckpoint(engine, files, folder),
       command: options.command,
     },
@@ -224,6 +252,6 @@ async function openRecord(
     config,
     manifest: await manifest(config.seed, { training_samples: num_items ?? null }),
     resume,
-    keep_last: config.checkpoint.keep_last,
+    keep: { last: config.checkpoint.keep_last, best: config.checkpoint.keep_best },
   });
 }

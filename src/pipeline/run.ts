@@ -7,6 +7,8 @@ import type { TrainEvent } from "./events.js";
 import { openRun, type RunOptions } from "./open-run.js";
 import { sft, solutionTokens } from "./sft.js";
 import { train } from "./train.js";
+import type { ParityOptions } from "./trajectory/assemble.js";
+import { resolveLimits } from "./trajectory/parity.js";
 
 export interface TrainOptions extends RunOptions {
   /** In place of the config's `rewards`. */
@@ -35,11 +37,12 @@ export async function* runTrain(
     config.rewards,
     grader.modules.map(({ sha256 }) => sha256),
   );
-  await using run = await openRun({ ...config, rewards }, needs, { hub: { signal }, ...options });
-  const { engine, processor, loop, num_items } = run;
+  await using run = await openRun({ ...config, rewards }, needs, options, signal);
+  const { engine, processor, loop, num_items, max_consecutive_skips } = run;
   yield* train(
     {
-      ...{ engine, loop, num_items, completions_per_prompt, old_logprobs, with_reference },
+      parity: parityOf(config, (loop.record.resumed?.cursor.step ?? 0) + 1),
+      ...{ max_consecutive_skips, engine, loop, num_items, completions_per_prompt, old_logprobs, with_reference },
       draw: run.draw,
       sampling: (step) => ({
         ...sampling,
@@ -64,6 +67,18 @@ export async function* runTrain(
   );
 }
 
+/** The run's first step and, on other days or machines, that of a resumed one must pass; later ones are only watched. */
+const parityOf = ({ parity, model }: TrainConfig, first_step: number): ((step: number) => ParityOptions) => {
+  const { every_steps, prompts } = parity;
+  const limits = resolveLimits(parity, model.dtype);
+  return (step) => ({
+    limits,
+    gate: step === first_step,
+    report: step === 1 || (every_steps > 0 && step % every_steps === 0),
+    part: step === 1 ? undefined : { first: step * prompts, prompts },
+  });
+};
+
 /** @throws UserError for `custom`: a file cannot say what a function computes. */
 export const namedRewards = (config: TrainConfig): readonly RewardSpec[] =>
   config.rewards.map((reward) => {
@@ -83,11 +98,11 @@ export async function* runSft(config: SftConfig, options: RunOptions, signal: Ab
     ...{ with_reference: false, reference_path: null, update_epochs: 1 },
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size: 16 },
   };
-  await using run = await openRun(config, needs, { hub: { signal }, ...options });
-  const { engine, processor, loop, num_items } = run;
+  await using run = await openRun(config, needs, options, signal);
+  const { engine, processor, loop, num_items, max_consecutive_skips } = run;
   yield* sft(
     {
-      ...{ engine, loop, num_items },
+      ...{ max_consecutive_skips, engine, loop, num_items },
       draw: run.draw,
       solutions: (drawn) => solutionTokens(processor, drawn, max_completion_tokens),
       optimizer_steps_per_step: run.arithmetic.optimizer_steps_per_step,

@@ -1,6 +1,8 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Engine } from "../engine/engine.js";
+import { checkRoom } from "../reports/free-space.js";
+import type { RunRecord } from "../reports/run-folder.js";
 import type { Processor } from "./data/processor.js";
 
 /** Tokenizer and processor files by name. */
@@ -21,4 +23,30 @@ export async function saveCheckpoint(engine: Engine, files: ProcessorFiles, fold
   await engine.saveModel(model);
   for (const [name, bytes] of files) await writeFile(join(model, name), bytes);
   await engine.saveState(state);
+}
+
+/** Headers of tensor files, configs, the cursor, and blocks that are not full. */
+const slack_bytes = 2 ** 20;
+
+/**
+ * Bytes that a checkpoint takes: weights for model/ and for state/, moments and masters, tokenizer files.
+ * @param optimizer_bytes of moments and masters; those held now, unless said otherwise
+ */
+export async function checkpointBytes(
+  engine: Engine,
+  files: ProcessorFiles,
+  optimizer_bytes?: number,
+): Promise<number> {
+  const memory = await engine.memory();
+  const copied = [...files.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  return 2 * memory.weights_bytes + (optimizer_bytes ?? memory.optimizer_bytes) + copied + slack_bytes;
+}
+
+/** Before anything is learned: a run whose first checkpoint has no room would end with nothing. */
+export async function checkFirstCheckpoint(engine: Engine, files: ProcessorFiles, record: RunRecord): Promise<void> {
+  if (record.folder === null) return;
+  const { num_trainable_parameters, dtype } = engine.model;
+  const bytes_each = dtype === "float32" ? 8 : 12; // two moments, and the master of a narrower weight
+  const bytes = await checkpointBytes(engine, files, num_trainable_parameters * bytes_each);
+  await checkRoom(join(record.folder, "checkpoints"), bytes);
 }

@@ -7,7 +7,7 @@ import type { TrainEvent } from "./events.js";
 import { type Loop, runLoop } from "./loop.js";
 import { stopwatch } from "./stopwatch.js";
 import { supervisedTrajectories } from "./trajectory/supervised.js";
-import { update } from "./update/update.js";
+import { update, type UpdateMetrics } from "./update/update.js";
 
 /** One run of supervised fine-tuning. */
 export interface SftRun {
@@ -16,9 +16,17 @@ export interface SftRun {
   readonly draw: (signal: AbortSignal) => Promise<Drawn | undefined>;
   /** Solutions as tokens, stop token included, in the drawn order. */
   readonly solutions: (drawn: Drawn) => readonly Int32Array[];
+  /** Minibatches that must not be learned from and are left out in a row before the run ends. */
+  readonly max_consecutive_skips: number;
   readonly optimizer_steps_per_step: number;
   readonly num_items: number | undefined;
 }
+
+/** Of an update: what means something without rewards and a policy to compare with. */
+const reported: ReadonlySet<string> = new Set<keyof UpdateMetrics>([
+  ...(["loss", "grad_norm", "learning_rate", "optimizer_step"] as const),
+  ...(["completion_tokens", "computed_tokens", "skipped_updates"] as const),
+]);
 
 /** Trains to the end of the run, or to the first interrupt. */
 export const sft = (run: SftRun, signal: AbortSignal): AsyncGenerator<TrainEvent> =>
@@ -41,20 +49,20 @@ async function* sftStep(
   const { images } = drawn;
   const stats = await update(engine, trajectories, {
     temperature: 1,
-    keepDiverged: (divergence) => run.loop.record.diverged({ step, trajectories, images, divergence }),
+    max_consecutive_skips: run.max_consecutive_skips,
+    keepDiverged: (divergences) => run.loop.record.diverged({ step, trajectories, images, divergences }),
   });
   clock.lap("update_seconds");
 
   await engine.pruneImages([]);
   const { rss_bytes, peak_rss_bytes } = await engine.memory();
-  const { loss, grad_norm, learning_rate, optimizer_step, completion_tokens, computed_tokens } = stats;
   const prompts_seen = step * drawn.samples.length;
   return {
     step,
     metrics: {
       ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
       prompts_seen,
-      ...{ loss, grad_norm, learning_rate, optimizer_step, completion_tokens, computed_tokens },
+      ...Object.fromEntries(Object.entries(stats).filter(([name]) => reported.has(name))),
       ...clock.laps(),
       step_seconds: clock.total(),
       rss_bytes,

@@ -6,7 +6,7 @@ import { type Loop, runLoop, withPhase } from "./loop.js";
 import { collect, type CollectOptions } from "./rollout/collect.js";
 import { summarizeGrades } from "./rollout/grade.js";
 import { stopwatch } from "./stopwatch.js";
-import { assemble } from "./trajectory/assemble.js";
+import { assemble, type ParityOptions } from "./trajectory/assemble.js";
 import { measureTrajectories } from "./trajectory/measure.js";
 import { update } from "./update/update.js";
 
@@ -21,6 +21,10 @@ export interface TrainRun {
   readonly grade: (drawn: Drawn, signal: AbortSignal) => CollectOptions["grade"];
   readonly old_logprobs: "rollout" | "recompute";
   readonly with_reference: boolean;
+  /** How a step compares the sampler's log-probs with the trainer's. */
+  readonly parity: (step: number) => ParityOptions;
+  /** Minibatches that must not be learned from and are left out in a row before the run ends. */
+  readonly max_consecutive_skips: number;
   readonly optimizer_steps_per_step: number;
   /** Samples of the training set; undefined where unknown. */
   readonly num_items: number | undefined;
@@ -60,9 +64,8 @@ async function* trainStep(
   clock.lap("rollout_seconds");
 
   // 3 trajectory generation; the first step proves that sampler and trainer agree
-  const verify_rollout = step === 1;
   yield { type: "progress", step, phase: "score", done: 0, total: 1, unit: "batches" };
-  const assembling = { temperature, old_logprobs, with_reference, verify_rollout, signal };
+  const assembling = { temperature, old_logprobs, with_reference, parity: run.parity(step), signal };
   const { trajectories, mismatch } = await assemble(engine, rollouts, rewards, assembling);
   clock.lap("trajectory_seconds");
 
@@ -72,7 +75,8 @@ async function* trainStep(
   const batch = { step, trajectories, texts: rowTexts(drawn, rollouts, completions), images: drawn.images };
   const stats = await update(engine, trajectories, {
     temperature,
-    keepDiverged: (divergence) => run.loop.record.diverged({ ...batch, divergence }),
+    max_consecutive_skips: run.max_consecutive_skips,
+    keepDiverged: (divergences) => run.loop.record.diverged({ ...batch, divergences }),
   });
   clock.lap("update_seconds");
 

@@ -10,6 +10,8 @@ const harmless = [
   "threads",
   "checkpoint",
   "evaluate",
+  "health",
+  "parity",
   "image_cache_bytes",
   "activation_checkpointing",
   "reward_timeout_ms",

@@ -1,16 +1,27 @@
-import { readFile, rm, rmdir } from "node:fs/promises";
+import { rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { RecordBatch } from "apache-arrow";
 import { type Divergence, UserError } from "../errors.js";
-import type { Metrics } from "../pipeline/events.js";
-import { type Checkpoint, type Cursor, latestCheckpoint, removeAfter, writeCheckpoint } from "./checkpoints.js";
-import { configHash, configYaml, differingKeys } from "./config-file.js";
+import type { AlarmEvent, Metrics } from "../pipeline/events.js";
+import { appendAlarm } from "./alarms-file.js";
+import {
+  type BestCheckpoint,
+  bestCheckpoint,
+  type Checkpoint,
+  type CheckpointWrite,
+  type Cursor,
+  type Keep,
+  rescoreCheckpoint,
+  writeCheckpoint,
+} from "./checkpoints.js";
+import { configHash, configYaml } from "./config-file.js";
 import { isLeftover, makeFolder, namesIn, sweep, writeAtomically, writing } from "./files.js";
 import { writeDiverged } from "./diverged-files.js";
 import { type ImageFile, imageStore } from "./image-files.js";
 import { isLockFile, lockFolder } from "./lock.js";
-import { openMetricsFile, truncateMetrics } from "./metrics-file.js";
-import { rolloutFilesAfter, type RowText, writeRollouts } from "./rollout-files.js";
+import { openMetricsFile, readMetrics, stepMetrics } from "./metrics-file.js";
+import { rewind } from "./rewind.js";
+import { type RowText, writeRollouts } from "./rollout-files.js";
 
 export interface StepRecord {
   readonly step: number;
@@ -21,10 +32,10 @@ export interface StepRecord {
   readonly images?: readonly ImageFile[] | undefined;
 }
 
-/** A batch that a step must not learn from, and why. */
+/** A batch that a step must not learn from, as a whole or in part, and why. */
 export interface DivergedBatch extends Omit<StepRecord, "metrics"> {
   readonly trajectories: RecordBatch;
-  readonly divergence: Divergence;
+  readonly divergences: readonly Divergence[];
 }
 
 /** What a training loop writes to. */
@@ -33,12 +44,18 @@ export interface RunRecord extends AsyncDisposable {
   readonly folder: string | null;
   /** Where to go on; undefined for a fresh run. */
   readonly resumed: Checkpoint | undefined;
+  /** Metrics of the steps up to there. */
+  history(): Promise<readonly { readonly step: number; readonly metrics: Metrics }[]>;
   step(record: StepRecord): Promise<void>;
   /** Keeps the batch in diverged/. Returns the path of the Arrow file; a .json of the same name says what was wrong. */
   diverged(batch: DivergedBatch): Promise<string | null>;
+  /** One line of alarms.jsonl. */
+  alarm(event: AlarmEvent): Promise<void>;
   evaluated(step: number, split: string, results: readonly object[]): Promise<void>;
-  /** `write` fills model/ and state/ of the checkpoint's folder. Returns the folder. */
-  checkpoint(cursor: Omit<Cursor, "config_hash">, write: (folder: string) => Promise<void>): Promise<string | null>;
+  checkpoint(cursor: Omit<Cursor, "config_hash">, write: CheckpointWrite): Promise<string | null>;
+  /** Of a checkpoint that was written before its evaluation. */
+  evaluatedCheckpoint(cursor: Omit<Cursor, "config_hash">): Promise<void>;
+  best(): Promise<BestCheckpoint | undefined>;
 }
 
 export interface RunFolderOptions {
@@ -46,11 +63,11 @@ export interface RunFolderOptions {
   readonly config: object;
   readonly manifest: object;
   readonly resume: boolean;
-  readonly keep_last: number;
+  readonly keep: Keep;
 }
 
 /**
- * Opens a run folder for one process: config.yaml, manifest.json, metrics.jsonl, rollouts/, images/, checkpoints/.
+ * Opens a run folder for one process: config.yaml, manifest.json, metrics.jsonl, alarms.jsonl, rollouts/, images/, checkpoints/.
  * With `resume`, everything after the latest checkpoint is removed.
  * @throws UserError if the folder is in use, is not empty, or holds a run of another config
  */
@@ -80,19 +97,25 @@ export async function openRunFolder(options: RunFolderOptions): Promise<RunRecor
 export const noRecord: RunRecord = {
   folder: null,
   resumed: undefined,
+  history: async () => [],
   step: async () => {},
   diverged: async () => null,
+  alarm: async () => {},
   evaluated: async () => {},
   checkpoint: async () => null,
+  evaluatedCheckpoint: async () => {},
+  best: async () => undefined,
   [Symbol.asyncDispose]: async () => {},
 };
 
 async function record(
-  { folder, config, keep_last }: RunFolderOptions,
+  { folder, config, keep }: RunFolderOptions,
   resumed: Checkpoint | undefined,
   unlock: () => Promise<void>,
 ): Promise<RunRecord> {
-  const metrics_file = await openMetricsFile(join(folder, "metrics.jsonl"));
+  const metrics_path = join(folder, "metrics.jsonl");
+  const metrics_file = await openMetricsFile(metrics_path);
+  const checkpoints = join(folder, "checkpoints");
   const config_hash = configHash(config);
   const storeImages = imageStore(join(folder, "images"));
   let worth_keeping = resumed !== undefined;
@@ -104,24 +127,28 @@ async function record(
   return {
     folder,
     resumed,
+    history: async () => (resumed === undefined ? [] : stepMetrics(await readMetrics(metrics_path))),
     step: ({ step, metrics, trajectories, texts, images }) =>
       keeping(async () => {
         if (images !== undefined) await storeImages(images);
         if (trajectories !== undefined) await writeRollouts(join(folder, "rollouts"), step, trajectories, texts);
         await metrics_file.append({ type: "step", step, ...metrics });
       }),
-    diverged: ({ step, trajectories, texts, images, divergence }) =>
+    diverged: ({ step, trajectories, texts, images, divergences }) =>
       keeping(async () => {
         if (images !== undefined) await storeImages(images);
-        return writeDiverged(join(folder, "diverged"), { step, trajectories, texts, divergence });
+        return writeDiverged(join(folder, "diverged"), { step, trajectories, texts, divergences });
       }),
+    alarm: (event) => keeping(() => appendAlarm(join(folder, "alarms.jsonl"), event)),
     evaluated: (step, split, results) =>
       keeping(() => metrics_file.append({ type: "evaluated", step, split, results })),
     checkpoint: (cursor, write) =>
       keeping(async () => {
         await metrics_file.sync();
-        return writeCheckpoint(join(folder, "checkpoints"), { ...cursor, config_hash }, keep_last, write);
+        return writeCheckpoint(checkpoints, { ...cursor, config_hash }, keep, write);
       }),
+    evaluatedCheckpoint: (cursor) => keeping(() => rescoreCheckpoint(checkpoints, { ...cursor, config_hash })),
+    best: () => bestCheckpoint(checkpoints),
     [Symbol.asyncDispose]: async () => {
       await metrics_file[Symbol.asyncDispose]();
       // A run that fails before its first result leaves nothing behind, so that it can be started again as it is.
@@ -150,36 +177,4 @@ async function checkResumable(folder: string): Promise<void> {
     `${folder} holds no run to resume (no config.yaml)`,
     "Check --run-folder, or start the run without --resume.",
   );
-}
-
-async function differingFrom(file: string, config: object): Promise<readonly string[]> {
-  try {
-    return differingKeys(await readFile(file, "utf8"), config);
-  } catch (cause) {
-    throw new UserError(
-      "CONFIG_INVALID",
-      `${file} cannot be read: ${(cause as Error).message}`,
-      "Write the run's config there again (the one it was started with), or start a new run_folder.",
-      { cause },
-    );
-  }
-}
-
-/** Back to the latest checkpoint, or to the start if there is none. */
-async function rewind({ folder, config }: RunFolderOptions): Promise<Checkpoint | undefined> {
-  const differing = await differingFrom(join(folder, "config.yaml"), config);
-  if (differing.length > 0)
-    throw new UserError(
-      "CONFIG_INVALID",
-      `the run in ${folder} was started with another config:\n${differing.map((line) => `  ${line}`).join("\n")}`,
-      "Resume with the old values (they are in its config.yaml), or start a new run_folder.",
-    );
-  const checkpoints = join(folder, "checkpoints");
-  const checkpoint = await latestCheckpoint(checkpoints);
-  const step = checkpoint?.cursor.step ?? 0;
-  await removeAfter(checkpoints, checkpoint === undefined ? -1 : step);
-  await truncateMetrics(join(folder, "metrics.jsonl"), step, checkpoint?.cursor.evaluated ?? false);
-  const rollouts = join(folder, "rollouts");
-  for (const name of await rolloutFilesAfter(rollouts, step)) await rm(join(rollouts, name), { force: true });
-  return checkpoint;
 }

@@ -228,7 +228,7 @@ test("a process that exits while the engine works ends at once, with its own exi
            rollout_logprobs: new Float32Array(total), policy_logprobs: new Float32Array(total),
            advantages: new Float32Array(total), reference_logprobs: null,
            image_ids: Array.from({ length: rows }, () => []),
-         }, 1, null).catch(() => {});
+         }, 1, 0, null).catch(() => {});
          setTimeout(() => process.exit(7), Number(process.argv[2]));
        });`,
     );

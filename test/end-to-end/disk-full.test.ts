@@ -76,10 +76,10 @@ describe.skipIf(!canMount())("a full disk (a tmpfs, by unshare -m)", () => {
   test.each([
     // The first checkpoint fits, the second does not.
     [
-      "during a save",
+      "before a save",
       "20m",
       "true",
-      /step-000004.*safetensors\.writing: cannot be written: No space left on device; \d+\.\d MiB are free there/,
+      /checkpoints\/step-000004 takes 1\d\.\d MiB, and \d\.\d MiB are free there; nothing was written$/,
     ],
     [
       "during rollouts",
@@ -109,4 +109,27 @@ describe.skipIf(!canMount())("a full disk (a tmpfs, by unshare -m)", () => {
       expect(await reproducibleMetrics(ended)).toEqual(await reproducibleMetrics(place.path("whole")));
     },
   );
+
+  test("before a run: nothing is learned and nothing is left", async () => {
+    const disk = place.path("small");
+    mkdirSync(disk);
+    const train = `"${process.execPath}" test/helpers/train.mjs '${JSON.stringify(request(`${disk}/run`))}'`;
+    const script = `mount -t tmpfs -o size=9m tmpfs ${disk}; ${train}; ls -A ${disk}`;
+    const said = (await shell(["unshare", "-m", "sh", "-c", script])).trim().split("\n");
+    expect(said).toHaveLength(1);
+    expect(JSON.parse(said[0]!)).toMatchObject({
+      ...{ type: "failed", code: "FILE_NOT_WRITABLE" },
+      message: expect.stringMatching(/run\/checkpoints takes 1\d\.\d MiB, and \d\.\d MiB are free there/) as string,
+    });
+  });
+
+  test("while the engine writes: the file is named", async () => {
+    const disk = place.path("tiny");
+    mkdirSync(disk);
+    const init = `"${process.execPath}" dist/cli/main.js init --preset fashion_grid_tiny --output ${disk}/model`;
+    const script = `mount -t tmpfs -o size=2m tmpfs ${disk}; ${init} 2>&1; echo "exit $?"`;
+    const said = await shell(["unshare", "-m", "sh", "-c", script]);
+    expect(said).toMatch(/model\.safetensors.*No space left on device/);
+    expect(said).toContain("exit 2");
+  });
 });

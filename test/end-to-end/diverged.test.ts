@@ -50,7 +50,7 @@ describe("a reward beyond float32 in step 3", () => {
     expect([...table.getChild("reward")!]).toContain(Infinity);
     expect(table.getChild("completion")!.length).toBe(12);
     const said = JSON.parse(readFileSync(join(folder, "step-000003.json"), "utf8")) as Record<string, unknown>;
-    expect(said).toMatchObject({ step: 3, optimizer_step: 4, loss: "NaN" });
+    expect(said).toMatchObject({ step: 3, divergences: [{ optimizer_step: 4, loss: "NaN" }] });
   });
 
   test("the last good checkpoint is kept, loads, and no step 3 is recorded", async () => {

@@ -92,7 +92,7 @@ const kinds = {
     await loadConfig(trainConfigSchema, path);
   },
   async run({ folder, config, model }) {
-    const record = await openRunFolder({ folder, config, manifest: {}, resume: true, keep_last: 0 });
+    const record = await openRunFolder({ folder, config, manifest: {}, resume: true, keep: { last: 0, best: 0 } });
     try {
       whole ??= open(model);
       const { engine } = await whole;
@@ -110,7 +110,7 @@ const kinds = {
     const outcomes = await Promise.allSettled([
       (async () => addon.score(handle, batch, "policy", 1, null))(),
       (async () => addon.advantages(handle, batch, typed(scores)))(),
-      (async () => addon.update(handle, batch, 1, null))(),
+      (async () => addon.update(handle, batch, 1, 0, null))(),
       (async () => {
         const session = await addon.rolloutOpen(handle, JSON.stringify(sampling));
         await addon.rolloutAdd(session, batch, 1);

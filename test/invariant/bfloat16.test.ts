@@ -7,7 +7,7 @@ import type { PromptBatch } from "../../src/batches/prompt.js";
 import type { RolloutBatch } from "../../src/batches/rollout.js";
 import type { TrajectoryBatch } from "../../src/batches/trajectory.js";
 import type { Engine, EngineOptions } from "../../src/engine/engine.js";
-import { mismatch_limits, rolloutMismatch } from "../../src/pipeline/trajectory/assemble.js";
+import { auto_limits, checkMismatch, rolloutMismatch } from "../../src/pipeline/trajectory/parity.js";
 import { toBfloat16 } from "../helpers/checkpoints.js";
 import { openTestEngine, OPTIMIZER, sampling, untimed } from "../helpers/engine.js";
 import { addFixtureImages, casePrompts, families, maxAbsDiff } from "../helpers/fixtures.js";
@@ -38,8 +38,7 @@ describe.each(families().filter(({ name }) => name.startsWith("qwen2")))("$name"
     for (const temperature of [1, 0.5]) {
       const rollouts = await rollOut(engine, prompts, 0, temperature);
       const mismatch = rolloutMismatch(rollouts, await engine.score(rollouts, "policy", { temperature }));
-      for (const [name, limit] of Object.entries(mismatch_limits.bfloat16))
-        expect(mismatch[name as keyof typeof mismatch], name).toBeLessThanOrEqual(limit);
+      expect(() => checkMismatch(mismatch, auto_limits.bfloat16)).not.toThrow();
       expect(mismatch.rollout_mismatch_max).toBeGreaterThan(0);
     }
     await engine.close();
@@ -146,5 +145,44 @@ describe.each(families().filter(({ name }) => name.startsWith("qwen2")))("$name"
     a.forEach((row, i) => expect(row.get("logits")!.data).toEqual(b[i]!.get("logits")!.data));
     await reloaded.close();
     await engine.close();
+  });
+
+  test("a float32 engine goes on from bfloat16 state with the masters, not with the rounded weights", async () => {
+    const folder = freshFolder();
+    const { engine, prompts } = await open();
+    await engine.update(await learnable(engine, await rollOut(engine, prompts)));
+    await engine.saveState(folder);
+    await engine.close();
+    const state = new SafetensorsFile(join(folder, "optimizer.safetensors"));
+    const rounded = new SafetensorsFile(join(folder, "model.safetensors"));
+
+    const { engine: wide } = await open({ dtype: "float32" });
+    await wide.loadState(folder);
+    const model = freshFolder();
+    await wide.saveModel(model);
+    await wide.close();
+    const weights = new SafetensorsFile(join(model, "model.safetensors"));
+    const masters = state.names.filter((name) => name.startsWith("master/")).map((name) => name.slice(7));
+    expect(masters.length).toBeGreaterThan(50);
+    let differing = 0;
+    for (const name of masters) {
+      expect(weights.get(name).data, name).toEqual(state.get(`master/${name}`).data);
+      differing += maxAbsDiff(rounded.numbers(name), weights.numbers(name)) > 0 ? 1 : 0;
+    }
+    expect(differing).toBeGreaterThan(masters.length / 2);
+  });
+
+  test("a bfloat16 engine refuses float32 state, which holds no masters", async () => {
+    const folder = freshFolder();
+    const { engine, prompts } = await open({ dtype: "float32" });
+    await engine.update(await learnable(engine, await rollOut(engine, prompts)));
+    await engine.saveState(folder);
+    await engine.close();
+    const { engine: narrow } = await open();
+    await expect(narrow.loadState(folder)).rejects.toMatchObject({
+      code: "CHECKPOINT_INVALID",
+      message: expect.stringContaining("another dtype") as string,
+    });
+    await narrow.close();
   });
 });

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/stop.h"
 
 namespace sightloop::update {
 
@@ -59,6 +60,7 @@ double Optimizer::step(double grad_norm) {
   const at::NoGradGuard no_grad;
   TORCH_INTERNAL_ASSERT(std::isfinite(grad_norm));
   allocate();
+  consecutive_skips_ = 0;
   const double rate = learning_rate(options_, steps_++);
   std::vector<at::Tensor> values, gradients, exp_avgs, exp_avg_sqs, steps;
   std::vector<size_t> touched;
@@ -104,7 +106,8 @@ std::vector<std::pair<std::string, at::Tensor>> Optimizer::state() const {
   return named;
 }
 
-void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t steps) {
+void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t consecutive_skips,
+                        const std::stop_token& stop) {
   const at::NoGradGuard no_grad;
   exp_avgs_.clear();
   exp_avg_sqs_.clear();
@@ -120,6 +123,7 @@ void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t 
   };
   for (size_t i = 0; i < exp_avgs_.size(); ++i)
     for (const auto& slice : parameters_[i]->slices) {
+      core::throw_if_stopped(stop);
       const auto restore_part = [&](const std::string& prefix, const at::Tensor& whole) {
         const auto name = prefix + slice.name;
         auto target = whole.narrow(0, slice.begin, slice.rows);
@@ -132,11 +136,14 @@ void Optimizer::restore(const std::map<std::string, at::Tensor>& state, int64_t 
       TORCH_CHECK(updates.numel() == 1 && updates.scalar_type() == at::kLong, "optimizer state: \"step/", slice.name,
                   "\" is not one whole number. Resume from another checkpoint.");
       updates_[i] = updates.item<int64_t>();
-      // A parameter that no minibatch has reached has no master yet.
-      if (parameters_[i]->value.scalar_type() != at::kFloat && updates_[i] > 0)
+      // A parameter that no minibatch has reached has no master yet. State of a narrower model: what its weights were
+      // rounded from is what a float32 one goes on with.
+      const bool narrow = parameters_[i]->value.scalar_type() != at::kFloat;
+      if (updates_[i] > 0 && (narrow || state.contains("master/" + slice.name)))
         restore_part("master/", parameters_[i]->stepped());
     }
   steps_ = steps;
+  consecutive_skips_ = consecutive_skips;
 }
 
 }  // namespace sightloop::update

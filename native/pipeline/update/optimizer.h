@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,14 +37,20 @@ class Optimizer {
   double step(double grad_norm);
   // Advances the schedule without touching weights: a minibatch without anything to learn from.
   double pass() { return learning_rate(options_, steps_++); }
+  // The same for a minibatch that must not be learned from.
+  double skip() { return ++consecutive_skips_, pass(); }
 
   int64_t steps() const { return steps_; }
+  // Skips since the last step.
+  int64_t consecutive_skips() const { return consecutive_skips_; }
   int64_t bytes() const;
 
   // By checkpoint name: moments "exp_avg/<name>", "exp_avg_sq/<name>", float32 weights "master/<name>" of a narrower
-  // model, update counts "step/<name>"; `restore` takes what `state` gave.
+  // model, update counts "step/<name>"; `restore` takes what `state` gave, and puts the
+  // masters of a narrower model into float32 weights.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
-  void restore(const std::map<std::string, at::Tensor>& state, int64_t steps);
+  void restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t consecutive_skips,
+               const std::stop_token& stop);
 
  private:
   void allocate();
@@ -52,7 +59,7 @@ class Optimizer {
   OptimizerOptions options_;
   std::vector<at::Tensor> exp_avgs_, exp_avg_sqs_;  // empty until the first step
   std::vector<int64_t> updates_;                    // per parameter: bias correction counts the steps that moved it
-  int64_t steps_ = 0;
+  int64_t steps_ = 0, consecutive_skips_ = 0;
 };
 
 }  // namespace sightloop::update

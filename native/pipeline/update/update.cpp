@@ -6,7 +6,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/diverged.h"
 #include "core/random.h"
 #include "core/stop.h"
 #include "core/timings.h"
@@ -62,15 +61,22 @@ class Minibatch {
       : learner_(learner), batch_(batch), options_(options), stats_(stats), sums_(sums) {}
 
   void run(std::span<const int64_t> rows) {
+    const auto sums_before = sums_;
+    const auto stats_before = stats_;
     sums_.minibatches += 1;
-    const double loss_before = sums_.loss;
     if (!accumulate(rows)) {
       stats_.learning_rate = learner_.optimizer.pass();
       return;
     }
     core::Stopwatch watch;
-    const double norm = learner_.optimizer.grad_norm(), loss = sums_.loss - loss_before;
-    if (!std::isfinite(loss) || !std::isfinite(norm)) diverge(rows, loss, norm);
+    const double norm = learner_.optimizer.grad_norm(), loss = sums_.loss - sums_before.loss;
+    if (!std::isfinite(loss) || !std::isfinite(norm)) {
+      skip(rows, loss, norm);
+      sums_ = sums_before;
+      stats_.ratio_max = stats_before.ratio_max;
+      stats_.clamped_log_ratios = stats_before.clamped_log_ratios;
+      return;
+    }
     stats_.learning_rate = learner_.optimizer.step(norm);
     stats_.optimizer_seconds += watch.lap();
     sums_.grad_norm += norm;
@@ -95,14 +101,18 @@ class Minibatch {
   }
 
  private:
-  [[noreturn]] void diverge(std::span<const int64_t> rows, double loss, double norm) {
+  void skip(std::span<const int64_t> rows, double loss, double norm) {
     core::Divergence what{.optimizer_step = learner_.optimizer.steps(),
                           .loss = loss,
                           .grad_norm = norm,
                           .parameters = learner_.optimizer.non_finite_gradients(),
                           .rows = {rows.begin(), rows.end()}};
     learner_.model.parameters().clear_gradients();
-    throw core::Diverged("the loss or a gradient is not finite", std::move(what));
+    if (learner_.optimizer.consecutive_skips() >= options_.max_consecutive_skips)
+      throw core::Diverged("the loss or a gradient is not finite", std::move(what));
+    stats_.learning_rate = learner_.optimizer.skip();
+    stats_.skipped_updates += 1;
+    stats_.divergences.push_back(std::move(what));
   }
 
   // [L] weight of every token, 0 outside this minibatch. Counts skipped groups too: they are part of the mean.

@@ -5,6 +5,7 @@
 #include "algorithms/algorithm.h"
 #include "batches/batches.h"
 #include "collectives/process_group.h"
+#include "core/diverged.h"
 #include "models/model.h"
 #include "pipeline/update/optimizer.h"
 
@@ -16,6 +17,7 @@ struct UpdateOptions {
   int64_t update_epochs;
   double temperature;
   uint64_t seed;
+  int64_t max_consecutive_skips;  // minibatches in a row that may be left out because loss or gradient is not finite
 };
 
 // Fields as UpdateStats in the TypeScript layer.
@@ -23,8 +25,10 @@ struct UpdateStats {
   double loss = 0, policy_loss = 0, kl_reference = 0, kl_old_policy = 0, clip_fraction = 0, entropy = 0, ratio_max = 0;
   double grad_norm = 0, learning_rate = 0;
   int64_t optimizer_step = 0, clamped_log_ratios = 0, skipped_completions = 0;
+  int64_t skipped_updates = 0;
   int64_t completion_tokens = 0, computed_tokens = 0;
   double forward_seconds = 0, backward_seconds = 0, optimizer_seconds = 0;
+  std::vector<core::Divergence> divergences;  // of the skipped updates
 };
 
 // What an update works on. The optimizer's registry is the model's.
@@ -39,8 +43,9 @@ struct Learner {
 
 // One pass over the trajectories per epoch, in an order keyed by (seed, optimizer step, epoch); one optimizer step for
 // every `completions_per_update` completions. How a minibatch is cut into microbatches does not change its gradient.
-// A stop request is honoured between optimizer steps only. Throws core::Diverged before a step whose loss or gradient is
-// not finite.
+// A stop request is honoured between optimizer steps only. A minibatch whose loss or gradient is not finite is left out:
+// weights, masters and moments stay as they are, bit for bit, and the schedule goes on. Throws core::Diverged instead of
+// leaving out more than max_consecutive_skips in a row, counted over calls.
 UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
                    const std::stop_token& stop);
 

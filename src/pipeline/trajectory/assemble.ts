@@ -1,40 +1,35 @@
-import { listValues } from "../../batches/columns.js";
 import type { RolloutBatch, Scores } from "../../batches/rollout.js";
+import { flatValues } from "../../batches/columns.js";
 import type { TrajectoryBatch } from "../../batches/trajectory.js";
-import type { Dtype, Engine, Rewards } from "../../engine/engine.js";
-import { UserError } from "../../errors.js";
+import type { Engine, Rewards } from "../../engine/engine.js";
+import { checkMismatch, type Mismatch, mismatchToLimit, type ParityLimits, rolloutMismatch } from "./parity.js";
 
-/** How far the sampler's log-probs may be from the trainer's: largest difference in float32, share and KL in bfloat16. */
-export const mismatch_limits = {
-  float32: { rollout_mismatch_max: 1e-4 },
-  bfloat16: { rollout_mismatch_p99: 0.05, rollout_mismatch_kl: 1e-3 },
-} as const satisfies Record<Dtype, Partial<Mismatch>>;
+/** A comparison of the recorded log-probs with the trainer's. */
+export interface ParityOptions {
+  readonly limits: ParityLimits;
+  /** Fail beyond a limit. */
+  readonly gate: boolean;
+  /** Report what was found. */
+  readonly report: boolean;
+  /** Prompts compared where the policy is not scored anyway, from the `first` on, round and round; undefined: all. */
+  readonly part: { readonly first: number; readonly prompts: number } | undefined;
+}
 
 export interface AssembleOptions {
   /** The one that `rollout_logprobs` were recorded at. */
   readonly temperature: number;
   readonly old_logprobs: "rollout" | "recompute";
   readonly with_reference: boolean;
-  /** Score the policy even if the recorded log-probs are used, and fail if the two disagree. */
-  readonly verify_rollout: boolean;
+  /** undefined: only what is scored anyway is compared. */
+  readonly parity: ParityOptions;
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface Assembled {
   readonly trajectories: TrajectoryBatch;
-  /** Only when the policy was scored. */
-  readonly mismatch: Mismatch | undefined;
+  /** Empty where nothing was compared. */
+  readonly mismatch: Partial<Mismatch> & { readonly rollout_mismatch_to_limit?: number };
 }
-
-/** How far the sampler's log-probs are from the trainer's, over completion tokens, nats. */
-export type Mismatch = {
-  readonly rollout_mismatch_max: number;
-  readonly rollout_mismatch_mean: number;
-  /** 99th percentile of the absolute difference. */
-  readonly rollout_mismatch_p99: number;
-  /** k3 estimate of KL(rollout || scored). */
-  readonly rollout_mismatch_kl: number;
-};
 
 /** Policy (if needed) and reference (if needed) log-probs, then advantages: a batch ready to learn from. */
 export async function assemble(
@@ -45,54 +40,37 @@ export async function assemble(
 ): Promise<Assembled> {
   const { temperature, signal } = options;
   const recompute = options.old_logprobs === "recompute";
-  const policy =
-    recompute || options.verify_rollout ? await engine.score(rollouts, "policy", { temperature, signal }) : undefined;
-  const mismatch = policy && rolloutMismatch(rollouts, policy);
-  if (mismatch !== undefined && options.verify_rollout) checkMismatch(mismatch, engine.model.dtype);
+  const policy = recompute ? await engine.score(rollouts, "policy", { temperature, signal }) : undefined;
+  const mismatch = await compare(engine, rollouts, policy, options);
   const reference = options.with_reference
     ? await engine.score(rollouts, "reference", { temperature, signal })
     : undefined;
-  const trajectories = await engine.advantages(rollouts, rewards, {
-    policy: recompute ? policy : undefined,
-    reference,
-  });
+  const trajectories = await engine.advantages(rollouts, rewards, { policy, reference });
   return { trajectories, mismatch };
 }
 
-export function rolloutMismatch(rollouts: RolloutBatch, scores: Scores): Mismatch {
-  const recorded = listValues<Float32Array>(rollouts, "rollout_logprobs").values;
-  const scored = listValues<Float32Array>(scores, "logprobs").values;
-  const { offsets, values: mask } = listValues<Uint8Array>(rollouts, "completion_mask");
-  const differences: number[] = [];
-  let [max, sum, kl] = [0, 0, 0];
-  for (let i = offsets[0]!; i < offsets[rollouts.numRows]!; i++) {
-    if (((mask[i >> 3]! >> (i & 7)) & 1) === 0) continue;
-    const difference = scored[i]! - recorded[i]!;
-    // NaN must not look like agreement: Math.max keeps it, and typed arrays sort it last.
-    max = Math.max(max, Math.abs(difference));
-    sum += Math.abs(difference);
-    kl += Math.exp(difference) - difference - 1;
-    differences.push(Math.abs(difference));
-  }
-  const count = Math.max(1, differences.length);
-  const sorted = Float64Array.from(differences).sort();
-  return {
-    rollout_mismatch_max: max,
-    rollout_mismatch_mean: sum / count,
-    rollout_mismatch_p99: sorted[Math.max(0, Math.ceil(0.99 * sorted.length) - 1)] ?? 0,
-    rollout_mismatch_kl: kl / count,
-  };
+/** Compares what was scored; where nothing was, scores what `parity` asks for. */
+async function compare(
+  engine: Engine,
+  rollouts: RolloutBatch,
+  policy: Scores | undefined,
+  { parity, temperature, signal }: AssembleOptions,
+): Promise<Assembled["mismatch"]> {
+  const { gate, report, part, limits } = parity;
+  if (policy === undefined && !gate && !report) return {};
+  const compared = policy !== undefined || part === undefined ? rollouts : somePrompts(rollouts, part);
+  const scored = policy ?? (await engine.score(compared, "policy", { temperature, signal }));
+  const mismatch = rolloutMismatch(compared, scored);
+  if (gate) checkMismatch(mismatch, limits);
+  if (policy === undefined && !report) return {};
+  const rollout_mismatch_to_limit = mismatchToLimit(mismatch, limits);
+  return { ...mismatch, ...(rollout_mismatch_to_limit !== undefined && { rollout_mismatch_to_limit }) };
 }
 
-function checkMismatch(mismatch: Mismatch, dtype: Dtype): void {
-  const limits = Object.entries(mismatch_limits[dtype]) as [keyof Mismatch, number][];
-  const over = limits.filter(([name, limit]) => !(mismatch[name] <= limit));
-  if (over.length === 0) return;
-  const found = over.map(([name, limit]) => `${name} ${mismatch[name].toExponential(2)}, the limit is ${limit}`);
-  throw new UserError(
-    "ROLLOUT_MISMATCH",
-    `log-probs recorded while sampling differ from the trainer's (nats): ${found.join("; ")}`,
-    "This is a fault of the engine or its build, not of the data: run `sightloop doctor`, and report it with the " +
-      "model's config.json. `old_logprobs: recompute` makes the update exact but does not repair the sampler.",
-  );
+/** All completions of at most `prompts` prompts in a row; rows of a prompt stand together. */
+export function somePrompts(rollouts: RolloutBatch, part: { first: number; prompts: number }): RolloutBatch {
+  const ids = flatValues<BigInt64Array>(rollouts, "prompt_id");
+  const starts = [...ids.keys()].filter((row) => row === 0 || ids[row] !== ids[row - 1]);
+  const first = part.first % Math.max(1, starts.length);
+  return rollouts.slice(starts[first] ?? 0, starts[first + part.prompts] ?? ids.length) as RolloutBatch;
 }

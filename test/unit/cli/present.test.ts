@@ -16,6 +16,20 @@ const result = (setting: string, accuracy: number, mean_completion_length = 7.25
   ...{ interval: [accuracy - 0.04, accuracy + 0.03], pass_at: { 1: accuracy }, truncated: 0.01, correct: [1, 0] },
 });
 
+const alarm = (state: "raised" | "cleared", message: string): TrainEvent => ({
+  ...{
+    type: "alarm",
+    step: 9,
+    name: "entropy_collapse",
+    state,
+    first_step: 9,
+    metric: "entropy",
+    value: 0,
+    limit: 0.01,
+  },
+  ...{ on_alarm: "warn", message, meaning: "the end.", remedy: "go back." },
+});
+
 const events: [TrainEvent, string | undefined][] = [
   [
     {
@@ -69,7 +83,20 @@ const events: [TrainEvent, string | undefined][] = [
     "validation at step 20  t1: accuracy 50.0 % (95 % interval 46.0 % to 53.0 %, 500 items)  pass@8 75.0 %  length 7.3 tokens  truncated 1.0 %",
   ],
   [{ type: "checkpoint", step: 20, path: "runs/a/checkpoints/step-000020" }, "saved runs/a/checkpoints/step-000020"],
+  [
+    alarm("raised", "entropy was at or below 0.0100 nats/token in step 9: 0.00100 nats/token"),
+    "ALARM entropy_collapse: entropy was at or below 0.0100 nats/token in step 9: 0.00100 nats/token\n" +
+      "  usually: the end.\n  to do: go back.",
+  ],
+  [
+    alarm("cleared", "entropy was no longer at or below 0.0100 nats/token in step 9: 0.5 nats/token"),
+    "alarm over: entropy_collapse: entropy was no longer at or below 0.0100 nats/token in step 9: 0.5 nats/token",
+  ],
   [{ type: "note", message: "the data ended" }, "note: the data ended"],
+  [
+    { type: "done", step: 9, run_folder: "r", model_path: "r/9", best: { step: 6, score: 0.75, model_path: "r/6" } },
+    "done after 9 steps; the model is r/9\nbest: step 6 (75.0 %), r/6",
+  ],
   [
     { type: "done", step: 150, run_folder: "runs/a", model_path: "runs/a/checkpoints/step-000150/model" },
     "done after 150 steps; the model is runs/a/checkpoints/step-000150/model",

@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Sample } from "../../../src/batches/sample.js";
+import { healthSchema } from "../../../src/config/health.js";
+import { healthMonitor } from "../../../src/health/monitor.js";
 import type { Processor } from "../../../src/pipeline/data/processor.js";
 import { PromptStream, type SampleSource, type StreamCursor } from "../../../src/pipeline/data/stream.js";
 import { draw } from "../../../src/pipeline/draw.js";
@@ -10,6 +12,7 @@ import type { TrainEvent } from "../../../src/pipeline/events.js";
 import type { Loop } from "../../../src/pipeline/loop.js";
 import { sft, solutionTokens } from "../../../src/pipeline/sft.js";
 import { train } from "../../../src/pipeline/train.js";
+import { auto_limits } from "../../../src/pipeline/trajectory/parity.js";
 import { metric } from "../../../src/reports/metrics.js";
 import { readMetrics } from "../../../src/reports/metrics-file.js";
 import { noRecord, openRunFolder, type RunRecord } from "../../../src/reports/run-folder.js";
@@ -56,7 +59,13 @@ async function run(options: Options) {
   await using record: RunRecord =
     folder === undefined
       ? noRecord
-      : await openRunFolder({ folder, config: {}, manifest: {}, resume: options.resume ?? false, keep_last: 2 });
+      : await openRunFolder({
+          folder,
+          config: {},
+          manifest: {},
+          resume: options.resume ?? false,
+          keep: { last: 2, best: 0 },
+        });
   if (record.resumed !== undefined) await engine.loadState(join(record.resumed.folder, "state"));
   const stream = new PromptStream(source, { seed: 0, cursor: record.resumed?.cursor.data as StreamCursor | undefined });
   const known_images = new Map<string, string>();
@@ -64,6 +73,9 @@ async function run(options: Options) {
     ...{ steps, record, num_parameters: 1, num_trainable_parameters: 1, splits, command: "go on" },
     ...{ evaluate_every_steps: every, evaluate_before_training: true, checkpoint_every_steps: every },
     dataCursor: () => stream.cursor,
+    health: healthMonitor(healthSchema.parse({}), await record.history()),
+    score: () => null,
+    checkpointBytes: async () => 1000,
     async *evaluate(_split, stop) {
       stop.throwIfAborted();
       yield { done: 1, total: 1 };
@@ -77,7 +89,7 @@ async function run(options: Options) {
     },
   };
   const common = {
-    ...{ engine, loop, num_items: samples.length, optimizer_steps_per_step: 1 },
+    ...{ engine, loop, num_items: samples.length, optimizer_steps_per_step: 1, max_consecutive_skips: 0 },
     draw: () => draw(engine, processor, stream, 3, { max_prompt_tokens: 100, known_images }),
   };
   const signal = options.signal ?? new AbortController().signal;
@@ -88,6 +100,9 @@ async function run(options: Options) {
           {
             ...common,
             ...{ completions_per_prompt: 2, old_logprobs: "rollout", with_reference: false },
+            parity: (step) => ({
+              ...{ limits: auto_limits.float32, gate: step === 1, report: step === 1, part: undefined },
+            }),
             sampling: (step) => ({ ...sampling, step }),
             decode: (ids) => ids.join(" "),
             grade: (drawn) => async (prompt_id, completion) => {

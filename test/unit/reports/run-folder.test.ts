@@ -11,6 +11,7 @@ import { latestCheckpoint, writeCheckpoint } from "../../../src/reports/checkpoi
 import { makeFolder, writing } from "../../../src/reports/files.js";
 import { lockFolder } from "../../../src/reports/lock.js";
 import { openRunFolder, type RunRecord } from "../../../src/reports/run-folder.js";
+import { writeSafetensors } from "../../helpers/checkpoints.js";
 
 let root: string;
 beforeEach(async () => {
@@ -25,13 +26,20 @@ const open = (resume = false, changes: object = {}): Promise<RunRecord> =>
     config: { ...config, ...changes },
     manifest: { seed: 1 },
     resume,
-    keep_last: 2,
+    keep: { last: 2, best: 0 },
   });
 const save = (record: RunRecord, step: number, evaluated = true) =>
-  record.checkpoint({ step, data: { drawn: step * 4 }, evaluated }, async (folder) => {
-    await mkdir(join(folder, "model"));
-    await writeFile(join(folder, "model", "model.safetensors"), `weights ${step}`);
-  });
+  record.checkpoint(
+    { step, data: { drawn: step * 4 }, evaluated, score: null },
+    {
+      bytes: async () => 1000,
+      fill: async (folder) => {
+        await mkdir(join(folder, "model"));
+        writeSafetensors(join(folder, "model", "model.safetensors"), weightOf(step), "F32");
+      },
+      prune: true,
+    },
+  );
 const trajectories = supervisedTrajectories(
   promptBatch([
     { prompt_id: 7, sample_id: "a", token_ids: Int32Array.of(1, 2), image_ids: ["h1"] },
@@ -39,6 +47,7 @@ const trajectories = supervisedTrajectories(
   ]),
   [[4, 5], [6]],
 );
+const weightOf = (value: number) => new Map([["weight", { shape: [1], data: Float32Array.of(value) }]]);
 const texts = [
   { prompt: "p", completion: "c", answer: "14" },
   { prompt: "q", completion: "d", answer: "15" },
@@ -182,16 +191,18 @@ describe("resume", () => {
 
 describe("checkpoints", () => {
   const folder = () => join(root, "checkpoints");
-  const cursor = (step: number) => ({ step, data: null, evaluated: true, config_hash: "" });
+  const cursor = (step: number) => ({ step, data: null, evaluated: true, score: null, config_hash: "" });
+  const write = (step: number, last: number, fill = async (_: string): Promise<void> => {}) =>
+    writeCheckpoint(folder(), cursor(step), { last, best: 0 }, { bytes: async () => 100, fill, prune: true });
 
   test("keep only the last ones", async () => {
-    for (const number of [1, 2, 3]) await writeCheckpoint(folder(), cursor(number), 2, async () => {});
+    for (const number of [1, 2, 3]) await write(number, 2);
     expect((await readdir(folder())).sort()).toEqual(["latest", "step-000002", "step-000003"]);
   });
 
   test("that fail half way leave the one before as it was", async () => {
-    await writeCheckpoint(folder(), cursor(1), 2, async () => {});
-    const failing = writeCheckpoint(folder(), cursor(2), 2, async (path) => {
+    await write(1, 2);
+    const failing = write(2, 2, async (path) => {
       await writeFile(join(path, "model.safetensors"), "half");
       throw new Error("power cut");
     });
@@ -201,7 +212,7 @@ describe("checkpoints", () => {
   });
 
   test("are found without the pointer, and follow it where it stands", async () => {
-    for (const number of [1, 2]) await writeCheckpoint(folder(), cursor(number), 0, async () => {});
+    for (const number of [1, 2]) await write(number, 0);
     await rm(join(folder(), "latest"));
     expect((await latestCheckpoint(folder()))?.cursor.step).toBe(2);
     await writeFile(join(folder(), "latest"), "step-000001\n");
@@ -209,7 +220,7 @@ describe("checkpoints", () => {
   });
 
   test("with a broken cursor say which file", async () => {
-    await writeCheckpoint(folder(), cursor(1), 0, async () => {});
+    await write(1, 0);
     await writeFile(join(folder(), "step-000001", "cursor.json"), "{");
     const error = await refusal(latestCheckpoint(folder()));
     expect(error.code).toBe("CHECKPOINT_INVALID");
@@ -223,9 +234,9 @@ test("a batch that must not be learned from is kept with what was wrong, and sur
   };
   {
     await using record = await open();
-    const path = await record.diverged({ step: 3, trajectories, texts, images: [image], divergence });
+    const path = await record.diverged({ step: 3, trajectories, texts, images: [image], divergences: [divergence] });
     expect(path).toBe(join(root, "run", "diverged", "step-000003.arrow"));
-    await record.diverged({ step: 4, trajectories, divergence });
+    await record.diverged({ step: 4, trajectories, divergences: [divergence] });
   }
   await (await open(true))[Symbol.asyncDispose]();
   expect(await names("diverged")).toEqual(
@@ -234,7 +245,8 @@ test("a batch that must not be learned from is kept with what was wrong, and sur
   const table = tableFromIPC(await readFile(join(root, "run", "diverged", "step-000003.arrow")));
   expect([...table.getChild("answer")!]).toEqual(["14", "15"]);
   expect(JSON.parse(await readFile(join(root, "run", "diverged", "step-000003.json"), "utf8"))).toEqual({
-    ...{ step: 3, optimizer_step: 4, loss: "NaN", grad_norm: "Infinity", parameters: ["w"], minibatch_rows: [1] },
+    step: 3,
+    divergences: [{ optimizer_step: 4, loss: "NaN", grad_norm: "Infinity", parameters: ["w"], minibatch_rows: [1] }],
   });
 });
 

@@ -29,6 +29,7 @@ import type {
   RolloutSession,
   UpdateStats,
 } from "../../../../src/engine/engine.js";
+import { writeSafetensors } from "../../../helpers/checkpoints.js";
 
 export interface DoubleOptions {
   /** Order in which completions arrive, given their number. */
@@ -172,17 +173,25 @@ export class EngineDouble {
         clip_fraction: 0,
       },
       ...{ entropy: 1, ratio_max: 1, grad_norm: 1, learning_rate: 0.1, optimizer_step: this.optimizer_step },
-      ...{ clamped_log_ratios: 0, skipped_completions: 0, completion_tokens: 1, computed_tokens: 1 },
+      ...{
+        skipped_updates: 0,
+        divergences: [],
+        clamped_log_ratios: 0,
+        skipped_completions: 0,
+        completion_tokens: 1,
+        computed_tokens: 1,
+      },
       ...{ forward_seconds: 1, backward_seconds: 1, optimizer_seconds: 1 },
     };
   }
 
   async memory() {
-    return { rss_bytes: 1, peak_rss_bytes: 2 };
+    return { weights_bytes: 4, optimizer_bytes: 0, rss_bytes: 1, peak_rss_bytes: 2 };
   }
 
   async saveModel(folder: string): Promise<void> {
-    await writeFile(join(folder, "model.safetensors"), String(this.weight));
+    const weight = { shape: [1], data: Float32Array.of(this.weight) };
+    writeSafetensors(join(folder, "model.safetensors"), new Map([["weight", weight]]), "F32");
   }
 
   async saveState(folder: string): Promise<void> {

@@ -3,7 +3,8 @@ import { columnData, listValues, strings } from "../../../../src/batches/columns
 import { promptBatch } from "../../../../src/batches/prompt.js";
 import type { Rewards } from "../../../../src/engine/engine.js";
 import { metric } from "../../../../src/reports/metrics.js";
-import { assemble, rolloutMismatch } from "../../../../src/pipeline/trajectory/assemble.js";
+import { assemble, somePrompts } from "../../../../src/pipeline/trajectory/assemble.js";
+import { auto_limits, rolloutMismatch } from "../../../../src/pipeline/trajectory/parity.js";
 import { measureTrajectories } from "../../../../src/pipeline/trajectory/measure.js";
 import { supervisedTrajectories } from "../../../../src/pipeline/trajectory/supervised.js";
 import { EngineDouble, sampling } from "../rollout/engine-double.js";
@@ -27,16 +28,17 @@ async function rollOut(double: EngineDouble) {
   return session.finish();
 }
 
-const plain = { temperature: 1, old_logprobs: "rollout", with_reference: false, verify_rollout: false } as const;
+const parity = { limits: auto_limits.float32, gate: false, report: false, part: undefined };
+const plain = { temperature: 1, old_logprobs: "rollout", with_reference: false, parity } as const;
+const verified = (dtype: "float32" | "bfloat16" = "float32") => ({
+  ...plain,
+  parity: { ...parity, limits: auto_limits[dtype], gate: true, report: true },
+});
 
 describe("assemble", () => {
   test.each([
     ["nothing more than needed", plain, ["advantages"]],
-    [
-      "the first step checks the sampler, and still uses its log-probs",
-      { ...plain, verify_rollout: true },
-      ["score policy", "advantages"],
-    ],
+    ["the first step checks the sampler, and still uses its log-probs", verified(), ["score policy", "advantages"]],
     ["recomputed log-probs are used", { ...plain, old_logprobs: "recompute" }, ["score policy", "advantages policy"]],
     [
       "a KL coefficient needs the reference",
@@ -49,7 +51,7 @@ describe("assemble", () => {
     double.calls.length = 0;
     const { mismatch } = await assemble(double.engine, rollouts, rewards, options);
     expect(double.calls).toEqual(calls);
-    expect(mismatch === undefined).toBe(!calls.some((call) => call === "score policy"));
+    expect(Object.keys(mismatch).length > 0).toBe(calls.some((call) => call === "score policy"));
   });
 
   test.each([
@@ -61,9 +63,35 @@ describe("assemble", () => {
     ["bfloat16", Number.NaN, "ROLLOUT_MISMATCH"],
   ] as const)("in %s, a difference of %f nats in the first step", async (dtype, score_error, code) => {
     const double = new EngineDouble({ dtype, score_error });
-    const work = assemble(double.engine, await rollOut(double), rewards, { ...plain, verify_rollout: true });
-    if (code === undefined) expect((await work).mismatch?.rollout_mismatch_max).toBeCloseTo(score_error, 6);
+    const work = assemble(double.engine, await rollOut(double), rewards, verified(dtype));
+    if (code === undefined) expect((await work).mismatch.rollout_mismatch_max).toBeCloseTo(score_error, 6);
     else await expect(work).rejects.toMatchObject({ code });
+  });
+
+  test("a part is some prompts with all their completions, round and round; its numbers are theirs", async () => {
+    const double = new EngineDouble({ score_error: 0.25 });
+    const rollouts = await rollOut(double);
+    for (const [first, expected] of [
+      [0, [0n, 0n]],
+      [1, [1n, 1n]],
+      [3, [1n, 1n]],
+    ] as const) {
+      const part = somePrompts(rollouts, { first, prompts: 1 });
+      expect([...part.getChild("prompt_id")!]).toEqual(expected);
+      const scores = await double.score(somePrompts(rollouts, { first, prompts: 1 }), "policy");
+      expect(rolloutMismatch(part, scores).rollout_mismatch_mean).toBeCloseTo(0.25, 6);
+    }
+    expect(somePrompts(rollouts, { first: 0, prompts: 9 }).numRows).toBe(4);
+  });
+
+  test("a gate that is not reported leaves no numbers, and still fails", async () => {
+    const gate = { ...plain, parity: { ...parity, gate: true, part: { first: 1, prompts: 1 } } };
+    const good = new EngineDouble();
+    expect((await assemble(good.engine, await rollOut(good), rewards, gate)).mismatch).toEqual({});
+    const bad = new EngineDouble({ score_error: 1 });
+    await expect(assemble(bad.engine, await rollOut(bad), rewards, gate)).rejects.toMatchObject({
+      code: "ROLLOUT_MISMATCH",
+    });
   });
 
   test("the mismatch looks at completion tokens only", async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { promptBatch } from "../../../../src/batches/prompt.js";
+import type { UpdateStats } from "../../../../src/engine/engine.js";
 import { DivergenceError } from "../../../../src/errors.js";
 import { supervisedTrajectories } from "../../../../src/pipeline/trajectory/supervised.js";
 import { update } from "../../../../src/pipeline/update/update.js";
@@ -14,15 +15,17 @@ const divergence = {
   parameters: ["a", "b", "c", "d", "e"],
 };
 
+const options = { temperature: 1, max_consecutive_skips: 0 };
+
 async function diverge(keepDiverged: () => Promise<string | null>): Promise<unknown> {
   const double = new EngineDouble();
   double.update = () => Promise.reject(new DivergenceError(divergence));
-  return update(double.engine, trajectories, { temperature: 1, keepDiverged }).catch((error: unknown) => error);
+  return update(double.engine, trajectories, { ...options, keepDiverged }).catch((error: unknown) => error);
 }
 
 test("passes no signal: a step that has begun to learn is finished", async () => {
   const double = new EngineDouble();
-  await update(double.engine, trajectories, { temperature: 1, keepDiverged: async () => null });
+  await update(double.engine, trajectories, { ...options, keepDiverged: async () => null });
   expect(double.calls).toEqual(["update"]);
 });
 
@@ -40,4 +43,25 @@ test("a batch that cannot be kept does not hide why the run stopped", async () =
   const error = await diverge(() => Promise.reject(new Error("the disk is full")));
   expect((error as Error).message).toMatch(/the loss is NaN.*could not be kept: the disk is full$/);
   expect(((await diverge(async () => null)) as Error).message).toMatch(/left as they were$/);
+});
+
+test.each<[string, Partial<UpdateStats>, readonly string[], readonly string[]]>([
+  ["nothing left out, tokens to learn from: all of it", { completion_tokens: 5 }, ["loss", "entropy", "grad_norm"], []],
+  ["no token to learn from: no mean over tokens", { completion_tokens: 0 }, ["loss"], ["entropy", "grad_norm"]],
+  [
+    "all left out: no loss either",
+    { completion_tokens: 0, skipped_updates: 1, divergences: [divergence] },
+    ["skipped_updates"],
+    ["loss", "entropy", "grad_norm"],
+  ],
+])("metrics with %s", async (_, changes, present, absent) => {
+  const double = new EngineDouble();
+  const original = double.update.bind(double);
+  double.update = async (...args) => ({ ...(await original(...args)), ...changes });
+  const kept: unknown[] = [];
+  const keepDiverged = async (divergences: readonly unknown[]) => (kept.push(...divergences), null);
+  const metrics = Object.keys(await update(double.engine, trajectories, { ...options, keepDiverged }));
+  expect(metrics).toEqual(expect.arrayContaining(present));
+  for (const name of [...absent, "divergences"]) expect(metrics).not.toContain(name);
+  expect(kept).toEqual(changes.divergences ?? []);
 });

@@ -1,0 +1,30 @@
+import { UserError } from "../errors.js";
+import type { StepRecord } from "../reports/run-folder.js";
+import type { AlarmEvent, StepEvent } from "./events.js";
+import type { Loop } from "./loop.js";
+
+/** Records a step with what the health monitor says of it; returns the alarm that ends the run, if there is one. */
+export async function* finishStep(
+  { record, health }: Pick<Loop, "record" | "health">,
+  finished: StepRecord,
+  steps: number,
+): AsyncGenerator<StepEvent | AlarmEvent, AlarmEvent | undefined> {
+  const { step } = finished;
+  const seen = health.observe(finished);
+  const metrics = { ...finished.metrics, ...seen.metrics };
+  await record.step({ ...finished, metrics });
+  for (const alarm of seen.alarms) await record.alarm(alarm);
+  yield { type: "step", step, steps, metrics };
+  yield* seen.alarms;
+  return seen.alarms.find(({ state, on_alarm }) => state === "raised" && on_alarm === "stop");
+}
+
+export const stoppedBy = (
+  { name, step, message, meaning, remedy }: AlarmEvent,
+  { steps, record, command }: Pick<Loop, "steps" | "record" | "command">,
+): UserError =>
+  new UserError(
+    "HEALTH_ALARM",
+    `stopped after step ${step} of ${steps} by the alarm ${name}: ${message}. Usually ${meaning}`,
+    remedy + (record.folder === null ? "" : ` To go on all the same: ${command}`),
+  );
