@@ -2,7 +2,8 @@ import { join } from "node:path";
 import { type BatchArithmetic, batchArithmetic, resolveOptimizer } from "../config/arithmetic.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { type DatasetConfig, openDataset } from "../datasets/registry.js";
-import type { AlgorithmOptions, ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
+import type { AlgorithmOptions } from "../engine/algorithm-options.js";
+import type { ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { UserError } from "../errors.js";
 import { manifest } from "../reports/manifest.js";
@@ -46,7 +47,8 @@ export interface OpenRun extends AsyncDisposable {
   readonly arithmetic: BatchArithmetic;
   readonly num_items: number | undefined;
   readonly loop: Omit<Loop, "step">;
-  readonly draw: (signal: AbortSignal) => Promise<Drawn | undefined>;
+  /** `count` prompts; without it, those of one step. */
+  readonly draw: (signal: AbortSignal, count?: number) => Promise<Drawn | undefined>;
 }
 
 /**
@@ -118,7 +120,7 @@ function assembleRun(parts: Parts): OpenRun {
     processor,
     arithmetic,
     num_items,
-    draw: (signal) => draw(engine, processor, stream, config.prompts_per_step, { ...prompting, signal }),
+    draw: (signal, count = config.prompts_per_step) => draw(engine, processor, stream, count, { ...prompting, signal }),
     loop: {
       steps: arithmetic.steps,
       record,
