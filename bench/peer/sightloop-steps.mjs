@@ -57,8 +57,17 @@ const engine = await openEngine({
   ...{ dtype: "float32", activation_checkpointing: false, pack_weights: true },
   trainable: { train_vision_tower: train_vision, train_connector: train_vision, train_language_model: true },
   algorithm: {
-    ...{ name: "grpo", clip_ratio_low: 0.2, clip_ratio_high: 0.2, kl_loss_coefficient: 0.01, scale_by_std: true },
-    ...{ loss_aggregation: "token_mean", skip_zero_advantage_groups: false, max_completion_tokens: new_tokens },
+    ...{ name: "grpo", advantage_centre: "group", advantage_scale: "group", skip_zero_advantage_groups: false },
+    ...{
+      clip_ratio_low: 0.2,
+      clip_ratio_high: 0.2,
+      dual_clip: null,
+      log_ratio_clamp: 20,
+      loss_aggregation: "token_mean",
+    },
+    ...{ kl_loss_coefficient: 0.01, kl_loss_estimator: "k3", kl_loss_unbiased: false, kl_reward_coefficient: 0 },
+    ...{ kl_reward_estimator: "k1", entropy_coefficient: 0, importance_correction: null },
+    max_completion_tokens: new_tokens,
   },
   optimizer: {
     ...{ learning_rate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1 },

@@ -10,7 +10,7 @@
 #include "collectives/process_group.h"
 
 // An algorithm turns rewards into advantages, and log-probs into a loss. It never sees the networks.
-// R completions (rows), L tokens of all rows laid flat, M completion tokens of one microbatch.
+// R completions (rows), L tokens of all rows laid flat, M completion tokens of one microbatch, of S whole completions.
 namespace sightloop::algorithms {
 
 struct AdvantageInputs {
@@ -24,59 +24,68 @@ struct AdvantageInputs {
 
 struct LossInputs {
   at::Tensor logprobs;            // [M] nats, requires grad
+  at::Tensor entropy;             // [M] nats, requires grad; read by an entropy bonus only
   at::Tensor old_logprobs;        // [M] nats
+  at::Tensor rollout_logprobs;    // [M] nats, as the sampler recorded them; read by an importance correction only
   at::Tensor reference_logprobs;  // [M] nats, or undefined
   at::Tensor advantages;          // [M]
   at::Tensor weights;             // [M] the loss is sum(weights * token losses); see token_weights
+  at::Tensor sequences;           // [M] int64, which of the S completions a token belongs to, from 0
 };
 
-// Sums over the microbatch's tokens; only `loss` carries a gradient.
-struct Loss {
-  at::Tensor loss;
-  double policy_loss = 0;    // weighted, like loss
-  double kl_reference = 0;   // k3, nats
-  double kl_old_policy = 0;  // k3, nats
-  double clipped_tokens = 0;
-  double clamped_log_ratios = 0;
+// Sums over the tokens of microbatches; maxima where the name says so.
+struct LossSums {
+  double policy_loss = 0;                                                              // weighted, like the loss
+  double kl_reference = 0;                                                             // k3, nats
+  double kl_old_policy = 0;                                                            // k3, nats
+  double clipped_low = 0, clipped_high = 0, dual_clipped = 0, clamped_log_ratios = 0;  // tokens
   double ratio_max = 0;
+  // Of the importance correction: tokens or completions, by its level.
+  double importance_count = 0, importance_sum = 0, importance_squares = 0, importance_capped = 0, importance_max = 0;
+
+  LossSums& operator+=(const LossSums& other);
+};
+
+struct Loss {
+  at::Tensor loss;  // the only one that carries a gradient
+  LossSums sums;
+};
+
+// How token losses become one loss.
+struct Aggregation {
+  std::string name;
+  int64_t max_completion_tokens = 0;  // divisor of "constant"
+  int64_t block_completions = 0;      // of "block_token_mean"
 };
 
 class Algorithm {
  public:
   virtual ~Algorithm() = default;
   //   returns [L]; 0 where the mask is 0
-  virtual std::vector<float> advantages(const AdvantageInputs& inputs, collectives::ProcessGroup& ranks) const = 0;
+  virtual std::vector<double> advantages(const AdvantageInputs& inputs, collectives::ProcessGroup& ranks) const = 0;
   virtual Loss loss(const LossInputs& inputs) const = 0;
   virtual bool needs_reference() const = 0;
   virtual bool skips_zero_advantage_groups() const { return false; }
-  const std::string& loss_aggregation() const { return loss_aggregation_; }
-  int64_t max_completion_tokens() const { return max_completion_tokens_; }
+  const Aggregation& aggregation() const { return aggregation_; }
 
  protected:
-  Algorithm(std::string loss_aggregation, int64_t max_completion_tokens)
-      : loss_aggregation_(std::move(loss_aggregation)), max_completion_tokens_(max_completion_tokens) {}
+  explicit Algorithm(Aggregation aggregation) : aggregation_(std::move(aggregation)) {}
 
  private:
-  std::string loss_aggregation_;
-  int64_t max_completion_tokens_;
+  Aggregation aggregation_;
 };
 
 // Builds the algorithm that `options["name"]` names; its other keys are those of AlgorithmOptions in the TypeScript layer.
 std::unique_ptr<Algorithm> create(const nlohmann::json& options);
 
 // The weight of every token of each row, so that sum(weights * token losses) over one minibatch and all ranks is
-//   token_mean     mean over completion tokens
-//   sequence_mean  mean over completions of each one's token mean
-//   constant       sum / (completions * max_completion_tokens), arXiv:2503.20783
+//   token_mean        mean over completion tokens
+//   sequence_mean     mean over completions of each one's token mean
+//   constant          sum / (completions * max_completion_tokens), arXiv:2503.20783
+//   block_token_mean  mean over consecutive blocks of block_completions rows of each one's token mean: what a token mean
+//                     inside every backward batch amounts to
 // however the minibatch is cut.   completion_lengths: tokens of each row of the minibatch on this rank
-std::vector<double> token_weights(const std::string& aggregation, std::span<const int64_t> completion_lengths,
-                                  int64_t max_completion_tokens, collectives::ProcessGroup& ranks);
-
-struct ClipOptions {
-  double clip_ratio_low, clip_ratio_high, kl_loss_coefficient;
-};
-// Clipped surrogate (arXiv:1707.06347 eq. 7, asymmetric bounds arXiv:2503.14476) plus the k3 estimate of
-// KL(policy || reference), http://joschu.net/blog/kl-approx.html. Log-ratios are clamped to +-20 before exp.
-Loss clipped_surrogate(const LossInputs& inputs, const ClipOptions& options);
+std::vector<double> token_weights(const Aggregation& aggregation, std::span<const int64_t> completion_lengths,
+                                  collectives::ProcessGroup& ranks);
 
 }  // namespace sightloop::algorithms

@@ -14,8 +14,14 @@ struct Entry {
 
 // A new algorithm is one file and one line here.
 constexpr Entry kAlgorithms[] = {
+    {"cispo", create_cispo},
+    {"dapo", create_dapo},
+    {"dr_grpo", create_dr_grpo},
     {"grpo", create_grpo},
+    {"gspo", create_gspo},
     {"reinforce_plus_plus", create_reinforce_plus_plus},
+    {"reinforce_plus_plus_baseline", create_reinforce_plus_plus_baseline},
+    {"rloo", create_rloo},
     {"supervised", create_supervised},
 };
 

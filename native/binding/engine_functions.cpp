@@ -132,6 +132,15 @@ Napi::Value update(const Napi::CallbackInfo& info) {
             set("kl_reference", stats.kl_reference);
             set("kl_old_policy", stats.kl_old_policy);
             set("clip_fraction", stats.clip_fraction);
+            set("clip_fraction_low", stats.clip_fraction_low);
+            set("clip_fraction_high", stats.clip_fraction_high);
+            set("dual_clip_fraction", stats.dual_clip_fraction);
+            if (stats.importance_corrected) {
+              set("importance_weight_mean", stats.importance_weight_mean);
+              set("importance_weight_max", stats.importance_weight_max);
+              set("importance_capped", stats.importance_capped);
+              set("effective_sample_size", stats.effective_sample_size);
+            }
             set("entropy", stats.entropy);
             set("ratio_max", stats.ratio_max);
             set("grad_norm", stats.grad_norm);

@@ -143,7 +143,7 @@ at::Tensor Engine::advantages(const batches::RolloutBatch& batch, const at::Tens
        .reference_logprobs =
            reference_logprobs.defined() ? values<float>(reference_logprobs) : std::span<const float>()},
       *ranks_);
-  return at::tensor(result, at::kFloat);
+  return at::tensor(result, at::kDouble).to(at::kFloat);
 }
 
 update::Learner Engine::learner() {

@@ -1,8 +1,10 @@
+import { algorithmSchema } from "../config/algorithms.js";
 import { defaultThreads } from "../engine/addon.js";
 import type { Dtype, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "../pipeline/data/processor.js";
 import { locateModel } from "../hub/locate.js";
+import { engineAlgorithm } from "../pipeline/engine-algorithm.js";
 import { type Cost, type CountedPhase, type Group, phaseCosts, type RowsAtOnce } from "./flops.js";
 import { measureLimits } from "./limits.js";
 import { type BenchResult, summarize } from "./result.js";
@@ -127,11 +129,13 @@ function engineOptions(options: StepOptions, processor: Processor, threads: numb
     ...{ model_path: options.model_path, reference_path: null, with_reference },
     image_processor: processor.image_processor,
     trainable: { train_vision_tower: all, train_connector: all, train_language_model: true },
-    algorithm: {
-      ...{ name: "grpo", clip_ratio_low: 0.2, clip_ratio_high: 0.2, scale_by_std: true },
-      kl_loss_coefficient: with_reference ? 0.01 : 0,
-      ...{ loss_aggregation: "token_mean", skip_zero_advantage_groups: false, max_completion_tokens: new_tokens },
-    },
+    algorithm: engineAlgorithm(
+      algorithmSchema.parse({
+        ...{ name: "grpo", loss_aggregation: "token_mean" },
+        kl_loss_coefficient: with_reference ? 0.01 : 0,
+      }),
+      new_tokens,
+    ),
     optimizer: {
       ...{ learning_rate: 1e-6, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1 },
       ...{ schedule: "constant", warmup_steps: 0, total_steps: options.steps + 1, min_learning_rate_ratio: 0 },

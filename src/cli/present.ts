@@ -12,6 +12,7 @@ const shown: Readonly<Record<string, string>> = {
   completion_length_mean: "length",
   truncated: "truncated",
   equal_reward_groups: "equal groups",
+  prompts_replaced: "replaced",
   kl_reference: "KL",
   clip_fraction: "clipped",
   entropy: "entropy",

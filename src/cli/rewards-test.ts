@@ -4,8 +4,8 @@ import { resolveRewardPaths } from "../config/rewards.js";
 import { trainConfigSchema } from "../config/schema.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { UserError } from "../errors.js";
+import { locateModel } from "../hub/locate.js";
 import { loadProcessor } from "../pipeline/data/processor.js";
-import { checkModelFolder } from "../pipeline/model-folder.js";
 import { openTrainingSet } from "../pipeline/open-run.js";
 import { namedRewards } from "../pipeline/run.js";
 import { type Grader, openGrader } from "../rewards/grader.js";
@@ -37,16 +37,19 @@ export async function rewardsTest(args: RewardsTestArguments): Promise<void> {
     timeout_ms: config.reward_timeout_ms,
     workers: config.reward_workers,
   });
-  const dataset = (await openTrainingSet(config.datasets.train, process.cwd())) as Dataset;
-  const has_model = await checkModelFolder(config.model.path).then(
-    () => true,
-    () => false,
+  const dataset = (await openTrainingSet(config.datasets.train, {
+    base_folder: process.cwd(),
+    hub: { signal },
+  })) as Dataset;
+  const model_path = await locateModel(config.model.path, { signal }, "processor").then(
+    ({ path }) => path,
+    () => undefined,
   );
-  if (!has_model && !args.json)
+  if (model_path === undefined && !args.json)
     console.log(
       `note: there is no model at ${config.model.path}: prompts are bare questions, and 4 characters are taken for a token`,
     );
-  const processor = has_model ? await loadProcessor(config.model.path) : undefined;
+  const processor = model_path === undefined ? undefined : await loadProcessor(model_path);
   const maker = { config, dataset, processor };
   try {
     const cases = [

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
-import type { Document } from "yaml";
-import { isCollection, isMap, isPair, LineCounter, parse, parseDocument } from "yaml";
+import { Document, isCollection, isMap, parse } from "yaml";
 import type { z } from "zod";
 import { UserError } from "../errors.js";
+import { parseFile, plain, withBases } from "./layers.js";
 import { problems } from "./problems.js";
 
 /** A validated config and, for each of its values ("optimizer.learning_rate"), where it came from. */
@@ -44,23 +44,19 @@ export async function loadConfig<S extends z.ZodType>(
 
 /** @throws UserError CONFIG_INVALID that lists every problem with its line. */
 export function parseConfig<S extends z.ZodType>(schema: S, source: ConfigSource): LoadedConfig<z.infer<S>> {
-  const lines = new LineCounter();
-  const unreadable = (what: string, cause: unknown): UserError =>
-    new UserError("CONFIG_INVALID", `${source.file}: not a config: ${what}`, "Write plain nested keys and values.", {
-      cause,
-    });
-  const document = orElse(unreadable, () => parseDocument(source.text, { lineCounter: lines }));
-  const syntax = document.errors[0];
-  if (syntax !== undefined) {
-    const line = syntax.linePos?.[0].line ?? 1;
-    const what = syntax.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, "");
-    throw new UserError("CONFIG_INVALID", `${source.file}:${line}: not valid YAML: ${what}`, "Correct that line.");
-  }
-  const origin = originFinder(document, lines, source.file);
-  const overrides = applySet(document, source.set ?? []);
-  const place = (path: readonly PropertyKey[]): string | undefined => overrides.find(path) ?? origin(path);
+  const { file, set = [] } = source;
+  const own = parseFile(source.text, file);
+  // Which files are extended has to be known before the other values can be set in what they hold together.
+  const [of_extends, of_values] = [set.filter(isOfExtends), set.filter((assignment) => !isOfExtends(assignment))];
+  const bases = applySet(own.document, of_extends);
+  for (const [path, place] of bases.applied) own.places.set(path, place);
+  const layer = withBases({ value: plain(own.document, file), places: own.places }, file);
+  const document = layer.value === undefined ? own.document : new Document(layer.value);
+  const overrides = applySet(document, of_values);
+  const place = (path: readonly PropertyKey[]): string | undefined =>
+    overrides.find(path) ?? layer.places.get(path.map(String).join("."));
 
-  const input: unknown = orElse(unreadable, () => document.toJS() as unknown) ?? {};
+  const input: unknown = plain(document, file) ?? {};
   const result = schema.safeParse(input);
   if (!result.success) {
     const found = problems(result.error, schema, input).map(
@@ -76,15 +72,6 @@ export function parseConfig<S extends z.ZodType>(schema: S, source: ConfigSource
   return { config: result.data, origins };
 }
 
-/** What makes the YAML library give up: aliases that lead nowhere or multiply without end, nesting beyond the stack. */
-function orElse<T>(unreadable: (what: string, cause: unknown) => UserError, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    throw unreadable(error instanceof RangeError ? "it is nested too deeply" : (error as Error).message, error);
-  }
-}
-
 /** Every scalar (or empty collection) of a config with its path. */
 export function* leaves(
   value: unknown,
@@ -97,23 +84,7 @@ export function* leaves(
   } else yield [[...path], value];
 }
 
-/** file:line of a path that the file sets, else undefined. Reads the document as it is now. */
-function originFinder(document: Document, lines: LineCounter, file: string) {
-  const found = new Map<string, string>();
-  const visit = (node: unknown, path: readonly string[]): void => {
-    if (!isCollection(node)) return;
-    node.items.forEach((item, i) => {
-      const [key, start, value] = isPair(item)
-        ? [String(item.key), (item.key as { range?: number[] }).range?.[0], item.value]
-        : [String(i), (item as { range?: number[] }).range?.[0], item];
-      const inner = [...path, key];
-      if (start !== undefined) found.set(inner.join("."), `${file}:${lines.linePos(start).line}`);
-      visit(value, inner);
-    });
-  };
-  visit(document.contents, []);
-  return (path: readonly PropertyKey[]): string | undefined => found.get(path.map(String).join("."));
-}
+const isOfExtends = (assignment: string): boolean => /^extends[.=]/.test(assignment);
 
 function applySet(document: Document, set: readonly string[]) {
   const applied = new Map<string, string>();
@@ -158,7 +129,7 @@ function applySet(document: Document, set: readonly string[]) {
     }
     return undefined;
   };
-  return { find };
+  return { find, applied };
 }
 
 /** The place of the path, or of the innermost block around it. */

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { datasetSchema } from "../datasets/registry.js";
-import { algorithmSchema, needsReference } from "./algorithms.js";
-import { checkRewards, rewardsSchema } from "./rewards.js";
+import { algorithmSchema, comparesGroup, dynamicSamplingOf, needsReference } from "./algorithms.js";
 import { checkBest } from "./best-checkpoint.js";
 import { paritySchema } from "./health.js";
+import { checkRewards, rewardsSchema } from "./rewards.js";
 import { common, count, optimizerSchema, samplingSchema } from "./sections.js";
 
 type Issue = (path: (string | number)[], message: string) => void;
@@ -53,10 +53,16 @@ export const trainConfigSchema = z
     checkCommon(config, issue);
     const completions = config.prompts_per_step * config.completions_per_prompt;
     checkDivides(config.completions_per_update, completions, issue);
-    if (config.algorithm.name === "grpo" && config.completions_per_prompt < 2)
+    const { algorithm, completions_per_prompt } = config;
+    if ((comparesGroup(algorithm) || dynamicSamplingOf(algorithm) !== null) && completions_per_prompt < 2)
       issue(
         ["completions_per_prompt"],
-        `grpo compares the completions of one prompt with each other: needs at least 2, got ${config.completions_per_prompt}`,
+        `${algorithm.name} compares the completions of one prompt with each other: needs at least 2, got ${completions_per_prompt}`,
+      );
+    if (algorithm.importance_correction !== null && config.old_logprobs !== "recompute")
+      issue(
+        ["algorithm", "importance_correction"],
+        "compares the recorded log-probs with recomputed ones: set old_logprobs: recompute",
       );
     if (config.reference.path !== null && !needsReference(config.algorithm))
       issue(["reference", "path"], "is never read: every KL coefficient of the algorithm is 0");

@@ -2,6 +2,7 @@ import type { PromptBatch } from "../batches/prompt.js";
 import type { RolloutBatch, Scores } from "../batches/rollout.js";
 import type { TrajectoryBatch } from "../batches/trajectory.js";
 import type { Divergence } from "../errors.js";
+import type { AlgorithmOptions } from "./algorithm-options.js";
 
 /** Resize, rescale and normalisation settings, from the checkpoint's preprocessor files. */
 export interface ImageProcessorSettings {
@@ -60,55 +61,6 @@ export interface OptimizerOptions {
   /** The schedule ends at this share of `learning_rate`. */
   readonly min_learning_rate_ratio: number;
 }
-
-/** How a summed loss becomes a mean; always over the whole minibatch (and all ranks). */
-export type LossAggregation =
-  /** sum over completion tokens / number of completion tokens */
-  | "token_mean"
-  /** mean over completions of each one's token mean */
-  | "sequence_mean"
-  /** sum over completion tokens / (completions x max_completion_tokens), arXiv:2503.20783 */
-  | "constant";
-
-interface ClippedPolicyGradient {
-  readonly clip_ratio_low: number;
-  readonly clip_ratio_high: number;
-  /** Weight of the k3 estimate of KL(policy || reference) in the loss; 0 needs no reference. */
-  readonly kl_loss_coefficient: number;
-  readonly loss_aggregation: LossAggregation;
-  /** Completions longer than this cannot occur; the divisor of `constant` aggregation. */
-  readonly max_completion_tokens: number;
-}
-
-/** REINFORCE++ (arXiv:2501.03262) as in MAYE: discounted return of (KL reward + final reward), whitened over the batch. */
-export interface ReinforcePlusPlusOptions extends ClippedPolicyGradient {
-  readonly name: "reinforce_plus_plus";
-  readonly gamma: number;
-  /** Weight of the per-token KL penalty (k1) inside the reward. */
-  readonly kl_reward_coefficient: number;
-  /** "sequence": every completion weighs the same in mean and deviation; "token": every token does. */
-  readonly whiten_weight: "sequence" | "token";
-  /** MAYE's literal whitening adds the mean back, so that advantages are not centred. */
-  readonly whiten_shift_mean: boolean;
-}
-
-/** GRPO (arXiv:2402.03300): reward relative to the other completions of the same prompt. */
-export interface GrpoOptions extends ClippedPolicyGradient {
-  readonly name: "grpo";
-  /** Divide by the group's standard deviation (GRPO) or not (Dr. GRPO). */
-  readonly scale_by_std: boolean;
-  /** Groups whose advantages are all zero carry no policy gradient; true leaves them out of the update. */
-  readonly skip_zero_advantage_groups: boolean;
-}
-
-/** Maximum likelihood on the true tokens of `completion_mask`. */
-export interface SupervisedOptions {
-  readonly name: "supervised";
-  readonly loss_aggregation: LossAggregation;
-  readonly max_completion_tokens: number;
-}
-
-export type AlgorithmOptions = ReinforcePlusPlusOptions | GrpoOptions | SupervisedOptions;
 
 /**
  * What weights, activations and the KV cache are held in. Log-softmax, losses and the optimizer are float32 either way;
@@ -245,8 +197,11 @@ export interface UpdateStats {
   readonly kl_reference: number;
   /** k3 estimate of KL(old policy || policy), nats per token. */
   readonly kl_old_policy: number;
-  /** Share of tokens whose ratio was clipped away. */
+  /** Shares of tokens whose ratio was clipped: at either bound, at the lower, at the upper, at the dual one. */
   readonly clip_fraction: number;
+  readonly clip_fraction_low: number;
+  readonly clip_fraction_high: number;
+  readonly dual_clip_fraction: number;
   /** Entropy of the full next-token distribution, nats per token. */
   readonly entropy: number;
   readonly ratio_max: number;
@@ -255,11 +210,18 @@ export interface UpdateStats {
   readonly learning_rate: number;
   /** Optimizer steps since the engine's first, after this call. */
   readonly optimizer_step: number;
-  /** Log-ratios clamped to +-20 before exp. */
+  /** Log-ratios clamped to +-log_ratio_clamp before exp. */
   readonly clamped_log_ratios: number;
   /** Minibatches left out because their loss or a gradient is not finite, and what each was like. */
   readonly skipped_updates: number;
   readonly divergences: readonly Divergence[];
+  /** Of the importance correction's weights before the cap, tokens or completions by its level; absent without one. */
+  readonly importance_weight_mean?: number;
+  readonly importance_weight_max?: number;
+  /** Share of them at the cap, or masked. */
+  readonly importance_capped?: number;
+  /** (sum of weights)^2 / (their number x sum of squares): 1 where sampler and trainer agree. */
+  readonly effective_sample_size?: number;
   /** Rows left out: their group's advantages are all zero. */
   readonly skipped_completions: number;
   readonly completion_tokens: number;

@@ -14,6 +14,8 @@ import type { PromptStream, StreamedSample } from "./data/stream.js";
 export interface Drawn {
   readonly prompts: PromptBatch;
   readonly samples: readonly StreamedSample[];
+  /** Samples of the stream handed out so far, these included. */
+  readonly stream_end: number;
   sample(prompt_id: number): Sample;
   /** As the chat template renders it, one placeholder per image. */
   promptText(prompt_id: number): string;
@@ -37,6 +39,7 @@ export async function draw(
 ): Promise<Drawn | undefined> {
   const samples = await stream.next(count);
   if (samples.length < count) return undefined;
+  const stream_end = stream.cursor.drawn;
   const prompts = await buildPrompts(engine, processor, samples, options);
   const by_id = new Map(samples.map(({ prompt_id, sample }) => [prompt_id, sample]));
   const sample = (prompt_id: number): Sample => {
@@ -53,7 +56,7 @@ export async function draw(
     rendered.set(prompt_id, text);
     return text;
   };
-  return { prompts, samples, sample, promptText, images: imageFiles(prompts, samples) };
+  return { prompts, samples, stream_end, sample, promptText, images: imageFiles(prompts, samples) };
 }
 
 /** Each image of the batch once, under the engine's id. */

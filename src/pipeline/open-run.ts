@@ -3,7 +3,8 @@ import { type BatchArithmetic, batchArithmetic, resolveOptimizer } from "../conf
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import type { OpenOptions as DatasetOptions } from "../datasets/dataset.js";
 import { type DatasetConfig, openDataset } from "../datasets/registry.js";
-import type { AlgorithmOptions, ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
+import type { AlgorithmOptions } from "../engine/algorithm-options.js";
+import type { ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { UserError } from "../errors.js";
 import { type HealthMonitor, healthMonitor } from "../health/monitor.js";
@@ -60,7 +61,8 @@ export interface OpenRun extends AsyncDisposable {
   readonly num_items: number | undefined;
   readonly max_consecutive_skips: number;
   readonly loop: Omit<Loop, "step">;
-  readonly draw: (signal: AbortSignal) => Promise<Drawn | undefined>;
+  /** `count` prompts; without it, those of one step. */
+  readonly draw: (signal: AbortSignal, count?: number) => Promise<Drawn | undefined>;
 }
 
 /**
@@ -133,7 +135,8 @@ interface Parts {
 }
 
 function assembleRun(parts: Parts): OpenRun {
-  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, health, engine, stream } = parts;
+  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, health, engine, stream } =
+    parts;
   const { max_completion_tokens, max_concurrent_completions, kv_block_size } = needs;
   const known_images = new Map<string, string>();
   const prompting = {
@@ -148,7 +151,7 @@ function assembleRun(parts: Parts): OpenRun {
     arithmetic,
     num_items,
     max_consecutive_skips: config.health.non_finite === "skip" ? config.health.max_consecutive_skips : 0,
-    draw: (signal) => draw(engine, processor, stream, config.prompts_per_step, { ...prompting, signal }),
+    draw: (signal, count = config.prompts_per_step) => draw(engine, processor, stream, count, { ...prompting, signal }),
     loop: {
       steps: arithmetic.steps,
       record,

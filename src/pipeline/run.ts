@@ -1,8 +1,9 @@
-import { needsReference } from "../config/algorithms.js";
+import { dynamicSamplingOf, needsReference } from "../config/algorithms.js";
 import { withHashes } from "../config/rewards.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { UserError } from "../errors.js";
 import { openGrader, type RewardSpec } from "../rewards/grader.js";
+import { engineAlgorithm } from "./engine-algorithm.js";
 import type { TrainEvent } from "./events.js";
 import { openRun, type RunOptions } from "./open-run.js";
 import { sft, solutionTokens } from "./sft.js";
@@ -21,15 +22,15 @@ export async function* runTrain(
   options: TrainOptions,
   signal: AbortSignal,
 ): AsyncGenerator<TrainEvent> {
-  const { sampling, completions_per_prompt, old_logprobs } = config;
+  const { algorithm, sampling, completions_per_prompt, old_logprobs } = config;
   const { max_completion_tokens, max_concurrent_completions, kv_block_size } = sampling;
-  const with_reference = needsReference(config.algorithm);
+  const with_reference = needsReference(algorithm);
   await using grader = await openGrader(options.rewards ?? namedRewards(config), {
     timeout_ms: config.reward_timeout_ms,
     workers: config.reward_workers,
   });
   const needs = {
-    algorithm: { ...config.algorithm, max_completion_tokens },
+    algorithm: engineAlgorithm(algorithm, max_completion_tokens),
     ...{ with_reference, reference_path: config.reference.path, update_epochs: config.update_epochs },
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
   };
@@ -43,7 +44,9 @@ export async function* runTrain(
     {
       parity: parityOf(config, (loop.record.resumed?.cursor.step ?? 0) + 1),
       ...{ max_consecutive_skips, engine, loop, num_items, completions_per_prompt, old_logprobs, with_reference },
-      draw: run.draw,
+      ...{ draw: run.draw, prompts_per_step: config.prompts_per_step },
+      dynamic_sampling: dynamicSamplingOf(algorithm),
+      kl_reward_clamp: algorithm.kl_reward_coefficient > 0 ? algorithm.log_ratio_clamp : undefined,
       sampling: (step) => ({
         ...sampling,
         ...{ stop_token_ids: processor.stop_token_ids, seed: config.seed, step, stream: false },

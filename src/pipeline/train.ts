@@ -1,9 +1,10 @@
 import type { Engine, SamplingOptions } from "../engine/engine.js";
 import type { StepRecord } from "../reports/run-folder.js";
 import { type Drawn, rowTexts } from "./draw.js";
+import { countedFrom, replaceEqualGroups } from "./dynamic-sampling.js";
 import type { TrainEvent } from "./events.js";
 import { type Loop, runLoop, withPhase } from "./loop.js";
-import { collect, type CollectOptions } from "./rollout/collect.js";
+import { collect, type Collected, type CollectOptions } from "./rollout/collect.js";
 import { summarizeGrades } from "./rollout/grade.js";
 import { stopwatch } from "./stopwatch.js";
 import { assemble, type ParityOptions } from "./trajectory/assemble.js";
@@ -14,7 +15,9 @@ import { update } from "./update/update.js";
 export interface TrainRun {
   readonly engine: Engine;
   readonly loop: Omit<Loop, "step">;
-  readonly draw: (signal: AbortSignal) => Promise<Drawn | undefined>;
+  readonly draw: (signal: AbortSignal, count?: number) => Promise<Drawn | undefined>;
+  readonly prompts_per_step: number;
+  readonly dynamic_sampling: { readonly max_prompts_factor: number } | null;
   readonly sampling: (step: number) => SamplingOptions;
   readonly completions_per_prompt: number;
   readonly decode: CollectOptions["decode"];
@@ -25,6 +28,8 @@ export interface TrainRun {
   readonly parity: (step: number) => ParityOptions;
   /** Minibatches that must not be learned from and are left out in a row before the run ends. */
   readonly max_consecutive_skips: number;
+  /** Bound of the log-ratios in the KL reward; undefined without one. */
+  readonly kl_reward_clamp: number | undefined;
   readonly optimizer_steps_per_step: number;
   /** Samples of the training set; undefined where unknown. */
   readonly num_items: number | undefined;
@@ -46,19 +51,26 @@ async function* trainStep(
   const clock = stopwatch();
 
   // 1 data flow
-  const drawn = await run.draw(signal);
-  if (drawn === undefined) return undefined;
+  const drawn_first = await run.draw(signal);
+  if (drawn_first === undefined) return undefined;
   clock.lap("data_seconds");
 
   // 2 response collection, graded while it is sampled
-  const grade = run.grade(drawn, signal);
-  const collecting = collect(engine, drawn.prompts, { completions_per_prompt, sampling, decode, grade, signal });
-  const { rollouts, rewards, completions, grades, grading_wait_seconds } = yield* withPhase(
-    collecting,
-    step,
-    "rollout",
-    "completions",
-  );
+  const sample = (drawn: Drawn, unit = "completions", before = 0): AsyncGenerator<TrainEvent, Collected> => {
+    const grade = run.grade(drawn, signal);
+    const collecting = collect(engine, drawn.prompts, { completions_per_prompt, sampling, decode, grade, signal });
+    return withPhase(countedFrom(before, collecting), step, "rollout", unit);
+  };
+  const first = { drawn: drawn_first, collected: yield* sample(drawn_first), metrics: {} };
+  const { drawn, collected, metrics } =
+    run.dynamic_sampling === null
+      ? first
+      : yield* replaceEqualGroups(first, {
+          ...{ step, sample, prompts_per_step: run.prompts_per_step },
+          max_prompts: Math.floor(run.prompts_per_step * run.dynamic_sampling.max_prompts_factor),
+          draw: (count) => run.draw(signal, count),
+        });
+  const { rollouts, rewards, completions, grades, grading_wait_seconds } = collected;
   const grading = summarizeGrades(grades);
   for (const failure of grading.failures) yield { type: "note", message: `step ${step}: ${failure}` };
   clock.lap("rollout_seconds");
@@ -82,14 +94,15 @@ async function* trainStep(
 
   await engine.pruneImages([]);
   const { rss_bytes, peak_rss_bytes } = await engine.memory();
-  const measured = measureTrajectories(trajectories, rewards);
+  const measured = measureTrajectories(trajectories, rewards, run.kl_reward_clamp);
   const num_tokens = measured["completion_length_mean"]! * trajectories.numRows;
-  const prompts_seen = step * drawn.samples.length;
+  const prompts_seen = drawn.stream_end;
   return {
     ...batch,
     metrics: {
       ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
       prompts_seen,
+      ...metrics,
       ...measured,
       ...grading.metrics,
       ...stats,

@@ -1,6 +1,9 @@
+import { algorithmSchema } from "../../src/config/algorithms.js";
+import type { AlgorithmOptions } from "../../src/engine/algorithm-options.js";
 import type { Engine, EngineOptions, SamplingOptions, UpdateStats } from "../../src/engine/engine.js";
 import { openEngine } from "../../src/engine/native-engine.js";
 import { loadProcessor, type Processor } from "../../src/pipeline/data/processor.js";
+import { engineAlgorithm } from "../../src/pipeline/engine-algorithm.js";
 
 export const ALL_PARTS = { train_vision_tower: true, train_connector: true, train_language_model: true };
 
@@ -18,6 +21,12 @@ export const OPTIMIZER = {
   min_learning_rate_ratio: 0,
 } as const;
 
+/** As a config's `algorithm` names it. */
+export const algorithm = <Name extends AlgorithmOptions["name"]>(
+  config: { readonly name: Name } & Readonly<Record<string, unknown>>,
+  max_completion_tokens = 64,
+) => engineAlgorithm(algorithmSchema.parse(config), max_completion_tokens) as Extract<AlgorithmOptions, { name: Name }>;
+
 /** An engine with every part trained, the loss and the optimizer of the fixtures, and a frozen reference. */
 export async function openTestEngine(
   model_path: string,
@@ -31,16 +40,7 @@ export async function openTestEngine(
     dtype: "float32",
     image_processor: processor.image_processor,
     trainable: ALL_PARTS,
-    algorithm: {
-      name: "grpo",
-      clip_ratio_low: 0.2,
-      clip_ratio_high: 0.2,
-      kl_loss_coefficient: 0.05,
-      loss_aggregation: "token_mean",
-      max_completion_tokens: 64,
-      scale_by_std: true,
-      skip_zero_advantage_groups: false,
-    },
+    algorithm: algorithm({ name: "grpo", kl_loss_coefficient: 0.05, loss_aggregation: "token_mean" }),
     optimizer: OPTIMIZER,
     completions_per_update: 1024,
     tokens_per_microbatch: 4096,

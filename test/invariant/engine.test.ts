@@ -10,20 +10,11 @@ import { promptBatch, type PromptBatch } from "../../src/batches/prompt.js";
 import type { RolloutBatch } from "../../src/batches/rollout.js";
 import type { TrajectoryBatch } from "../../src/batches/trajectory.js";
 import type { Engine, EngineOptions, SamplingOptions } from "../../src/engine/engine.js";
-import { openTestEngine, sampling, untimed } from "../helpers/engine.js";
+import { algorithm, openTestEngine, sampling, untimed } from "../helpers/engine.js";
 import { addFixtureImages, casePrompts, families, maxAbsDiff } from "../helpers/fixtures.js";
 import { SafetensorsFile } from "../helpers/safetensors.js";
 
-const GRPO = {
-  name: "grpo",
-  clip_ratio_low: 0.2,
-  clip_ratio_high: 0.2,
-  kl_loss_coefficient: 0.05,
-  loss_aggregation: "token_mean",
-  max_completion_tokens: 11,
-  scale_by_std: true,
-  skip_zero_advantage_groups: false,
-} as const;
+const GRPO = algorithm({ name: "grpo", kl_loss_coefficient: 0.05, loss_aggregation: "token_mean" }, 11);
 const SHORT = sampling({ max_completion_tokens: 11 });
 
 const family = families().find(({ name }) => name === "qwen2_5_vl")!;

@@ -50,9 +50,18 @@ bool all_advantages_zero(const batches::TrajectoryBatch& batch, const RowGroup& 
 
 // Sums over completion tokens, for the means of UpdateStats.
 struct Sums {
-  double kl_reference = 0, kl_old_policy = 0, clipped = 0, entropy = 0, tokens = 0, loss = 0, policy_loss = 0;
-  double grad_norm = 0, steps = 0, minibatches = 0;
+  algorithms::LossSums loss_sums;
+  double entropy = 0, tokens = 0, loss = 0, grad_norm = 0, steps = 0, minibatches = 0;
 };
+
+// [M] which completion each predicted token belongs to, from 0.
+at::Tensor sequences_of(const batches::RolloutBatch& batch, std::span<const RowGroup> groups) {
+  std::vector<int64_t> sequences;
+  int64_t sequence = 0;
+  for (const auto& group : groups)
+    for (const auto row : group.rows) sequences.insert(sequences.end(), completion_tokens(batch, row), sequence++);
+  return at::tensor(sequences, at::kLong);
+}
 
 class Minibatch {
  public:
@@ -119,8 +128,7 @@ class Minibatch {
   at::Tensor flat_weights(std::span<const int64_t> rows) const {
     std::vector<int64_t> lengths;
     for (const auto row : rows) lengths.push_back(completion_tokens(batch_.rollouts, row));
-    const auto by_row = algorithms::token_weights(learner_.algorithm.loss_aggregation(), lengths,
-                                                  learner_.algorithm.max_completion_tokens(), learner_.ranks);
+    const auto by_row = algorithms::token_weights(learner_.algorithm.aggregation(), lengths, learner_.ranks);
     auto weights = at::zeros({batch_.rollouts.token_ids.size(0)}, at::kFloat);
     const auto offsets = batches::values<int32_t>(batch_.rollouts.offsets);
     for (size_t i = 0; i < rows.size(); ++i) weights.slice(0, offsets[rows[i]], offsets[rows[i] + 1]).fill_(by_row[i]);
@@ -137,23 +145,21 @@ class Minibatch {
       return flat.defined() ? flat.index_select(0, packed.flat) : at::Tensor();
     };
     const auto loss = learner_.algorithm.loss({.logprobs = result.logprobs,
+                                               .entropy = result.entropy,
                                                .old_logprobs = pick(batch_.policy_logprobs),
+                                               .rollout_logprobs = pick(batch_.rollouts.rollout_logprobs),
                                                .reference_logprobs = pick(batch_.reference_logprobs),
                                                .advantages = pick(batch_.advantages),
-                                               .weights = pick(weights)});
+                                               .weights = pick(weights),
+                                               .sequences = sequences_of(batch_.rollouts, groups)});
     stats_.forward_seconds += watch.lap();
     loss.loss.backward();
     learner_.model.parameters().collect_gradients();
     stats_.backward_seconds += watch.lap();
     sums_.loss += loss.loss.item<double>();
-    sums_.policy_loss += loss.policy_loss;
-    sums_.kl_reference += loss.kl_reference;
-    sums_.kl_old_policy += loss.kl_old_policy;
-    sums_.clipped += loss.clipped_tokens;
+    sums_.loss_sums += loss.sums;
     sums_.entropy += result.entropy.detach().sum().item<double>();
     sums_.tokens += static_cast<double>(packed.targets.size(0));
-    stats_.ratio_max = std::max(stats_.ratio_max, loss.ratio_max);
-    stats_.clamped_log_ratios += static_cast<int64_t>(loss.clamped_log_ratios);
     stats_.computed_tokens += packed.num_tokens();
   }
 
@@ -168,10 +174,24 @@ class Minibatch {
 void finish(UpdateStats& stats, const Sums& sums) {
   const double tokens = std::max(1.0, sums.tokens), minibatches = std::max(1.0, sums.minibatches);
   stats.loss = sums.loss / minibatches;
-  stats.policy_loss = sums.policy_loss / minibatches;
-  stats.kl_reference = sums.kl_reference / tokens;
-  stats.kl_old_policy = sums.kl_old_policy / tokens;
-  stats.clip_fraction = sums.clipped / tokens;
+  const auto& of_loss = sums.loss_sums;
+  stats.policy_loss = of_loss.policy_loss / minibatches;
+  stats.kl_reference = of_loss.kl_reference / tokens;
+  stats.kl_old_policy = of_loss.kl_old_policy / tokens;
+  stats.clip_fraction_low = of_loss.clipped_low / tokens;
+  stats.clip_fraction_high = of_loss.clipped_high / tokens;
+  stats.clip_fraction = stats.clip_fraction_low + stats.clip_fraction_high;
+  stats.dual_clip_fraction = of_loss.dual_clipped / tokens;
+  stats.ratio_max = of_loss.ratio_max;
+  stats.clamped_log_ratios = static_cast<int64_t>(of_loss.clamped_log_ratios);
+  if (const double count = of_loss.importance_count; count > 0) {
+    stats.importance_corrected = true;
+    stats.importance_weight_mean = of_loss.importance_sum / count;
+    stats.importance_weight_max = of_loss.importance_max;
+    stats.importance_capped = of_loss.importance_capped / count;
+    stats.effective_sample_size =
+        of_loss.importance_sum * of_loss.importance_sum / (count * of_loss.importance_squares);
+  }
   stats.entropy = sums.entropy / tokens;
   stats.grad_norm = sums.grad_norm / std::max(1.0, sums.steps);
   stats.completion_tokens = static_cast<int64_t>(sums.tokens);

@@ -22,7 +22,10 @@ struct UpdateOptions {
 
 // Fields as UpdateStats in the TypeScript layer.
 struct UpdateStats {
-  double loss = 0, policy_loss = 0, kl_reference = 0, kl_old_policy = 0, clip_fraction = 0, entropy = 0, ratio_max = 0;
+  double loss = 0, policy_loss = 0, kl_reference = 0, kl_old_policy = 0, entropy = 0, ratio_max = 0;
+  double clip_fraction = 0, clip_fraction_low = 0, clip_fraction_high = 0, dual_clip_fraction = 0;
+  bool importance_corrected = false;  // the next four have a meaning
+  double importance_weight_mean = 0, importance_weight_max = 0, importance_capped = 0, effective_sample_size = 0;
   double grad_norm = 0, learning_rate = 0;
   int64_t optimizer_step = 0, clamped_log_ratios = 0, skipped_completions = 0;
   int64_t skipped_updates = 0;

@@ -1,7 +1,7 @@
 import { flatValues, listValues } from "../../batches/columns.js";
 import type { PromptBatch } from "../../batches/prompt.js";
 import type { RolloutBatch } from "../../batches/rollout.js";
-import { selectRows } from "../../batches/select-rows.js";
+import { takeRows } from "../../batches/take-rows.js";
 import type { Completion, Engine, Rewards, SamplingOptions } from "../../engine/engine.js";
 import type { Grade } from "./grade.js";
 
@@ -72,8 +72,16 @@ export async function* collect(
   const kept = grades.flatMap(({ masked = false }, row) => (masked ? [] : [row]));
   const is_whole = kept.length === grades.length;
   return {
-    rollouts: is_whole ? rollouts : selectRows(rollouts, kept),
-    rewards: toRewards(kept.map((row) => grades[row]!)),
+    rollouts: is_whole
+      ? rollouts
+      : takeRows(
+          [rollouts],
+          kept.map((row) => ({ batch: 0, row })),
+        ),
+    rewards: toRewards(
+      kept.map((row) => grades[row]!),
+      Object.keys(grades[0]?.breakdown ?? {}),
+    ),
     completions: kept.map((row) => completions[row]!),
     grades,
     grading_wait_seconds: (performance.now() - sampled) / 1000,
@@ -82,8 +90,7 @@ export async function* collect(
 
 const key = (prompt_id: number, sample_index: number): string => `${prompt_id}/${sample_index}`;
 
-function toRewards(grades: readonly Grade[]): Rewards {
-  const names = Object.keys(grades[0]?.breakdown ?? {});
+function toRewards(grades: readonly Grade[], names: readonly string[]): Rewards {
   return {
     reward: Float32Array.from(grades, (grade) => grade.reward),
     breakdown: Object.fromEntries(

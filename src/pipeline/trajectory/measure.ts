@@ -3,22 +3,29 @@ import type { TrajectoryBatch } from "../../batches/trajectory.js";
 import type { Rewards } from "../../engine/engine.js";
 import { repetition } from "./repetition.js";
 
-/** What one batch of trajectories looks like, before it is learned from. Formulas: src/reports/metrics.ts. */
-export function measureTrajectories(trajectories: TrajectoryBatch, rewards: Rewards): Record<string, number> {
+/**
+ * What one batch of trajectories looks like, before it is learned from. Formulas: src/reports/metrics.ts.
+ * `kl_reward_clamp`: bound of the log-ratios in the KL reward, where there is one.
+ */
+export function measureTrajectories(
+  trajectories: TrajectoryBatch,
+  rewards: Rewards,
+  kl_reward_clamp?: number,
+): Record<string, number> {
   const rows = trajectories.numRows;
   const { offsets, values: mask } = listValues<Uint8Array>(trajectories, "completion_mask");
   const advantages = listValues<Float32Array>(trajectories, "advantages").values;
-  const tokens = listValues<Int32Array>(trajectories, "token_ids").values;
+  const token_ids = listValues<Int32Array>(trajectories, "token_ids").values;
   const prompt_ids = flatValues<BigInt64Array>(trajectories, "prompt_id");
   const repetitions: number[] = [];
   const lengths: number[] = [];
-  const masked_advantages: number[] = [];
+  const tokens: number[] = []; // positions of sampled ones
   for (let row = 0; row < rows; row++) {
     const sampled: number[] = [];
     for (let i = offsets[row]!; i < offsets[row + 1]!; i++)
       if ((mask[i >> 3]! >> (i & 7)) & 1) {
-        sampled.push(tokens[i]!);
-        masked_advantages.push(advantages[i]!);
+        sampled.push(token_ids[i]!);
+        tokens.push(i);
       }
     lengths.push(sampled.length);
     repetitions.push(repetition(sampled));
@@ -29,13 +36,19 @@ export function measureTrajectories(trajectories: TrajectoryBatch, rewards: Rewa
     reward_std: deviation(rewards.reward),
     ...Object.fromEntries(Object.entries(rewards.breakdown).map(([name, values]) => [`reward.${name}`, mean(values)])),
     ...spread(prompt_ids, rewards),
-    advantage_std: deviation(masked_advantages),
+    advantage_std: deviation(tokens.map((i) => advantages[i]!)),
     prompt_length_mean: (offsets[rows]! - offsets[0]! - sum(lengths)) / rows,
     completion_length_mean: mean(lengths),
     completion_length_max: lengths.reduce((max, length) => Math.max(max, length), 0),
     truncated: num_truncated / rows,
     repetition: mean(repetitions),
   };
+  if (kl_reward_clamp !== undefined) {
+    const [policy, reference] = ["policy_logprobs", "reference_logprobs"].map(
+      (name) => listValues<Float32Array>(trajectories, name).values,
+    ) as [Float32Array, Float32Array];
+    metrics["clamped_kl_rewards"] = tokens.filter((i) => Math.abs(policy[i]! - reference[i]!) > kl_reward_clamp).length;
+  }
   const correct = rewards.breakdown["accuracy"];
   if (correct !== undefined) {
     for (const [name, wanted] of [

@@ -1,23 +1,72 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { batchArithmetic, resolveOptimizer } from "../../../src/config/arithmetic.js";
 import { parseConfig } from "../../../src/config/load.js";
 import { sftConfigSchema, trainConfigSchema } from "../../../src/config/schema.js";
 
-const files = readdirSync("configs", { recursive: true, encoding: "utf8" })
+const all = readdirSync("configs", { recursive: true, encoding: "utf8" })
   .filter((name) => /\.ya?ml$/.test(name))
   .map((name) => join("configs", name));
+const [files, parts] = [all.filter((file) => !isPart(file)), all.filter(isPart)];
+function isPart(file: string): boolean {
+  return file.startsWith(join("configs", "parts"));
+}
 
 test("more than one config ships", () => {
   expect(files.length).toBeGreaterThan(1);
 });
 
-test.each(files)("%s is valid, and its first lines say what it needs", (file) => {
+const load = (file: string, set: readonly string[] = []) => {
   const text = readFileSync(file, "utf8");
-  const schema = /^algorithm:/m.test(text) ? trainConfigSchema : sftConfigSchema;
-  expect(() => parseConfig<typeof schema>(schema, { text, file })).not.toThrow();
-  expect(text.split("\n").slice(0, 6).join("\n")).toMatch(/^#.*\n(.*\n)*# Needs /);
+  const schema = /^(algorithm|extends):/m.test(text) ? trainConfigSchema : sftConfigSchema;
+  return parseConfig<typeof schema>(schema, { text, file, set });
+};
+
+test.each(files)("%s is valid, and its first lines say what it needs", (file) => {
+  expect(() => load(file)).not.toThrow();
+  expect(readFileSync(file, "utf8").split("\n").slice(0, 6).join("\n")).toMatch(/^#.*\n(.*\n)*# Needs /);
+});
+
+describe("presets", () => {
+  const names = (folder: string) =>
+    parts.filter((file) => dirname(file) === join("configs", "parts", folder)).map((file) => basename(file, ".yaml"));
+  const algorithms = names("algorithms");
+
+  test("every algorithm has one of full size and a twin", () => {
+    expect(algorithms).toHaveLength(9);
+    for (const folder of ["configs", "configs/twins"])
+      expect(files).toEqual(expect.arrayContaining(algorithms.map((name) => join(folder, `${name}.yaml`))));
+  });
+
+  test("go with every model and every dataset: 54 runs", () => {
+    let count = 0;
+    for (const algorithm of algorithms)
+      for (const model of names("models"))
+        for (const dataset of names("datasets")) {
+          const part = (folder: string, name: string) => join("configs", "parts", folder, `${name}.yaml`);
+          const { config, origins } = load(`configs/${algorithm}.yaml`, [
+            `extends.model=${part("models", model)}`,
+            `extends.dataset=${part("datasets", dataset)}`,
+          ]);
+          expect(origins.get("model.path")).toMatch(part("models", model));
+          expect(config.datasets.train).toEqual({
+            name: "jsonl",
+            path: `data/${dataset}/train.jsonl`,
+            ignore_keys: [],
+          });
+          count += 1;
+        }
+    expect(count).toBe(54);
+  });
+
+  test("a twin runs the algorithm of its namesake", () => {
+    for (const name of algorithms.filter((one) => one !== "maye_paper"))
+      expect(load(`configs/twins/${name}.yaml`).config).toMatchObject({
+        algorithm: (load(`configs/${name}.yaml`).config as { algorithm: object }).algorithm,
+        datasets: { train: { name: "fashion_grid" } },
+      });
+  });
 });
 
 const train = `
@@ -52,6 +101,13 @@ describe("good configs", () => {
       ["algorithm.name=reinforce_plus_plus", "completions_per_prompt=1", "completions_per_update=4"],
     ],
     ["a reference that is read", trainConfigSchema, train, ["algorithm.kl_loss_coefficient=0.1", "reference.path=r"]],
+    [
+      "a correction of recomputed log-probs",
+      trainConfigSchema,
+      train,
+      ["old_logprobs=recompute", "algorithm.importance_correction.mode=mask"],
+    ],
+    ["dynamic sampling of any group algorithm", trainConfigSchema, train, ["algorithm.dynamic_sampling={}"]],
     ["epochs instead of steps", trainConfigSchema, train.replace("steps: 10", "epochs: 0.5"), []],
     ["warm-up by ratio", trainConfigSchema, train, ["optimizer.warmup_ratio=0.1"]],
     [
@@ -146,6 +202,45 @@ describe("bad configs", () => {
     ],
     ["an unknown schedule", ["optimizer.schedule=cosin"], 'expected one of "constant"|"linear"|"cosine"'],
     ["a key of another algorithm", ["algorithm.gamma=1"], "algorithm.gamma: unknown key"],
+    ["a switch that an algorithm fixes", ["algorithm={name: dr_grpo, advantage_scale: group}"], "unknown key"],
+    ["dynamic sampling without groups", ["algorithm.name=dapo", "completions_per_prompt=1"], "dapo compares"],
+    [
+      "a correction of nothing",
+      ["algorithm.importance_correction={}"],
+      "compares the recorded log-probs with recomputed ones: set old_logprobs: recompute",
+    ],
+    [
+      "a cap below 1",
+      ["old_logprobs=recompute", "algorithm.importance_correction.cap=0.5"],
+      "algorithm.importance_correction.cap",
+    ],
+    ["an estimator of nothing", ["algorithm.kl_loss_estimator=k2"], "is never read: kl_loss_coefficient is 0"],
+    ["an unbiased nothing", ["algorithm.kl_loss_unbiased=true"], "is never read: kl_loss_coefficient is 0"],
+    ["a reward's estimator", ["algorithm.kl_reward_estimator=k3"], "is never read: kl_reward_coefficient is 0"],
+    ["an unknown estimator", ["algorithm.kl_loss_estimator=k4"], 'expected one of "k1"|"k2"|"k3"'],
+    ["a dual clip of 1", ["algorithm.dual_clip=1"], "algorithm.dual_clip"],
+    ["a clamp that overflows", ["algorithm.log_ratio_clamp=100"], "algorithm.log_ratio_clamp"],
+    [
+      "blocks without a size",
+      ["algorithm={name: reinforce_plus_plus, loss_aggregation: block_token_mean}"],
+      "block_token_mean needs it",
+    ],
+    [
+      "a size without blocks",
+      ["algorithm={name: reinforce_plus_plus, loss_block_completions: 2}"],
+      "is never read: loss_aggregation is token_mean",
+    ],
+    [
+      "a mean that is not subtracted, added back",
+      ["algorithm={name: reinforce_plus_plus, whiten_shift_mean: true, advantage_centre: none}"],
+      "is never read: advantage_centre is none",
+    ],
+    [
+      "whitening of nothing",
+      ["algorithm={name: reinforce_plus_plus, whiten_completions: 2, advantage_centre: group, advantage_scale: none}"],
+      "is never read",
+    ],
+    ["too many prompts to replace", ["algorithm={name: dapo, dynamic_sampling: {max_prompts_factor: 0.5}}"], ">=1"],
     ["two settings of one name", ["evaluate.settings=[{name: a}, {name: a}]"], "two settings have the same name"],
     ["a negative seed", ["seed=-1"], "seed"],
     ["a fraction of a step", ["steps=1.5"], "steps"],

@@ -170,7 +170,7 @@ export class EngineDouble {
         policy_loss: 0,
         kl_reference: 0,
         kl_old_policy: 0,
-        clip_fraction: 0,
+        ...{ clip_fraction: 0, clip_fraction_low: 0, clip_fraction_high: 0, dual_clip_fraction: 0 },
       },
       ...{ entropy: 1, ratio_max: 1, grad_norm: 1, learning_rate: 0.1, optimizer_step: this.optimizer_step },
       ...{
