@@ -1,62 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { isSameAnswer, judge } from "../../../src/rewards/grading/judge.js";
-
-describe("the final answer is found by the first rule that applies", () => {
-  test.each([
-    ["boxed", "It is \\boxed{12}, not 13.", "12", true],
-    ["the last of two boxes", "\\boxed{1} or \\boxed{2}", "2", true],
-    ["the last of two boxes, not the first", "\\boxed{1} or \\boxed{2}", "1", false],
-    ["a box with braces", "so \\boxed{\\frac{1}{2}}", "1/2", true],
-    ["a box with escaped braces", "\\boxed{\\{1,2\\}}", "\\{1,2\\}", true],
-    ["a box in a box", "\\boxed{\\boxed{3}}", "3", true],
-    ["a box with a space", "\\boxed {3}", "3", true],
-    ["a box before a phrase", "the answer is 4 \\boxed{5}", "5", true],
-    ["a box that is cut off is no answer", "thus \\boxed{12", "12", false],
-    ["an empty box is no answer", "12 \\boxed{}", "12", false],
-    ["phrase", "The answer is 12.", "12", true],
-    ["phrase with more sentences", "The answer is 3.5. There are 4 tops.", "3.5", true],
-    ["phrase: a number in it", "The answer is 12, since 5 + 7 = 12", "12", true],
-    ["phrase: after the last equals sign", "Answer: 3 + 4 = 7 apples", "7", true],
-    ["phrase with colon and Markdown", "**Answer:** `14`", "14", true],
-    ["phrase on its own line", "Final answer:\n14\nThanks for 1 question", "14", true],
-    ["the last of two phrases", "the answer is 3. No, the answer is 4.", "4", true],
-    ["phrase with a choice", "The answer is (B).", "B", true],
-    ["a phrase that never comes to an answer", "14. The answer is", "14", true],
-    ["after the thought", "<think> top 3 3</think> 14", "14", true],
-    ["after the thought, direct", "</think> 14", "14", true],
-    ["after the thought, in prose", "<think>1 2</think> So it costs 14 in total", "14", true],
-    ["not inside the thought", "<think>\\boxed{14}</think> 13", "14", false],
-    ["nothing after the thought", "<think> 3 14</think>", "14", false],
-    ["a thought that does not end", "<think> top 3 3 bag 11 14", "14", false],
-    ["a second thought that does not end", "<think>1</think> <think> 14", "14", false],
-    ["a box in a thought that does not end", "<think> \\boxed{14}", "14", true],
-    ["the whole text", "trouser", "Trouser", true],
-    ["the last number", "3 + 11 makes 14 in all", "14", true],
-    ["the last number, not the first", "3 + 11 makes 14 in all", "3", false],
-    ["the last number: a minus between terms is no sign", "it is 20-6", "6", true],
-    ["the last number: a sign", "x is -6", "-6", true],
-    ["the last number: thousands", "it costs 1,250 in all", "1250", true],
-    ["the last number: a fraction", "it is 3/4 of it", "0.75", true],
-    ["the last number: a list is not thousands", "one of 1,2345", "2345", true],
-    ["the last number: next to letters", "\u517114\u4e2a", "14", true],
-    ["words do not count as numbers", "fourteen", "14", false],
-    ["empty", "", "14", false],
-    ["blank", " \n ", "14", false],
-  ])("%s", (_, completion, answer, expected) => {
-    expect(judge(completion, answer).correct).toBe(expected);
-  });
-
-  test.each([
-    ["\\boxed{12}", "boxed", "12"],
-    ["the answer is 12 tops", "answer_is", "12 tops"],
-    ["<think>a</think> 12", "after_think", "12"],
-    ["12", "whole_text", "12"],
-    ["about 12 of them", "last_number", "12"],
-    ["<think> 12", undefined, undefined],
-  ])("%s: rule %s", (completion, rule, final_answer) => {
-    expect(judge(completion, "12")).toEqual({ correct: rule !== undefined, rule, final_answer });
-  });
-});
+import { isSameAnswer } from "../../../src/rewards/grading/judge.js";
 
 describe("two answers are the same", () => {
   test.each([
@@ -120,9 +63,34 @@ describe("two answers are the same", () => {
     ["25 \\pi", "25\\pi"],
     ["\\left( 1, 2 \\right)", "(1,2)"],
     ["three  words here", "Three words\nhere"],
-  ])("%j = %j", (given, truth) => {
-    expect(isSameAnswer(given, truth)).toBe(true);
-    expect(isSameAnswer(truth, given)).toBe(true);
+    ["3!", "6"],
+    ["5 million", "5000000"],
+    ["120 min", "2 h"],
+    ["1 m^2", "10000 cm^2"],
+    ["36 km/h", "10 m/s"],
+    ["a \\text{triangle}", "triangle"],
+    ["2:3", "\\frac{4}{6}"],
+    ["1:2:3", "2:4:6"],
+    ["\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\begin{bmatrix} 1 & 2 \\\\ 3 & 4 \\end{bmatrix}"],
+    ["\\{x | x > 3\\}", "(3, \\infty)"],
+    ["x_1 = 1, x_2 = 2", "x = 1 or x = 2"],
+    ["A(1, 2)", "(1, 2)"],
+    ["5\\sqrt{3} cm", "5\\sqrt3"],
+    ["|x - 1|", "|1 - x|"],
+    ["2x + 2y = 4", "x + y = 2"],
+    ["a_1 a_2", "a_2 \\cdot a_1"],
+    ["x**2", "x^2"],
+    ["sqrt(2)/2", "\\frac{1}{\\sqrt2}"],
+    ["\\log_3 9", "2"],
+    ["\\sqrt[3]{-8}", "-2"],
+  ])("%j = %j", async (given, truth) => {
+    expect(await isSameAnswer(given, truth)).toBe(true);
+    expect(await isSameAnswer(truth, given)).toBe(true);
+  });
+
+  test.each(["5\\sqrt{3}", "8.66"])("an answer with its rounded value states both: %s", async (truth) => {
+    expect(await isSameAnswer("x = 5\\sqrt{3} \\approx 8.66", truth)).toBe(true);
+    expect(await isSameAnswer(truth, "5\\sqrt{3} \\approx 8.66")).toBe(false);
   });
 
   test.each([
@@ -143,7 +111,6 @@ describe("two answers are the same", () => {
     ["3 pi", "3"],
     ["25\\pi", "25"],
     ["3 or 4", "3"],
-    ["3!", "6"],
     ["12 cm", "12 m"],
     ["12 cm", "12 cm^2"],
     ["50%", "5"],
@@ -157,14 +124,35 @@ describe("two answers are the same", () => {
     ["))", "(("],
     ["\\frac{1}{", "1"],
     ["1e999999999", "12"],
-  ])("%j is not %j", (given, truth) => {
-    expect(isSameAnswer(given, truth)).toBe(false);
-    expect(isSameAnswer(truth, given)).toBe(false);
+    ["1e999999999 + 1", "12"],
+    ["9^{9^{9^{9}}} + 1", "12"],
+    ["\\sqrt{2}", "1.4142135623730951"],
+    ["\\pi", "3.141592653589793"],
+    ["10^{-12}", "0"],
+    ["0.5 %", "0.5"],
+    ["1/2x", "\\frac{1}{2x}"],
+    ["2 3", "23"],
+    ["3 squared", "3"],
+    ["12 s", "12 h"],
+    ["\\$5", "5 cents"],
+    ["on", "no"],
+    ["x > 3", "y > 3"],
+    ["(1, 2)", "1, 2"],
+    ["\\{3\\}", "3"],
+    ["x = 3, y = 5", "3"],
+    ["2x = 6", "6"],
+    ["x^{2000}", "x^{3000}"],
+    ["\\sqrt{x^2}", "x"],
+    ["a < b", "b < a"],
+    ["\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}2\\\\1\\end{pmatrix}"],
+  ])("%j is not %j", async (given, truth) => {
+    expect(await isSameAnswer(given, truth)).toBe(false);
+    expect(await isSameAnswer(truth, given)).toBe(false);
   });
 
-  test.each(["", " ", ".", "$$", "{}"])("an empty truth %j is never right", (truth) => {
-    expect(isSameAnswer(truth, truth)).toBe(false);
-    expect(isSameAnswer("12", truth)).toBe(false);
+  test.each(["", " ", ".", "$$", "{}"])("an empty truth %j is never right", async (truth) => {
+    expect(await isSameAnswer(truth, truth)).toBe(false);
+    expect(await isSameAnswer("12", truth)).toBe(false);
   });
 
   test.each([
@@ -175,91 +163,11 @@ describe("two answers are the same", () => {
     ["1/3", "0.333", 0.001, true],
     ["12", "12", 0, true],
     ["-12", "12", 1e-9, false],
-  ])("%s is %s within %f: %s", (given, truth, tolerance, expected) => {
-    expect(isSameAnswer(given, truth, { tolerance })).toBe(expected);
-  });
-});
-
-describe("any text is judged, and quickly", () => {
-  /** A linear congruential generator: the same texts on every run. */
-  const random = (() => {
-    let state = 12345;
-    return (n: number): number => {
-      state = (state * 48271) % 2147483647;
-      return state % n;
-    };
-  })();
-  const pieces = [
-    "\\boxed{",
-    "}",
-    "{",
-    "\\frac{",
-    "1",
-    "23",
-    ",",
-    ".",
-    "/",
-    "-",
-    " ",
-    "\n",
-    "%",
-    "$",
-    "answer is ",
-    "answer: ",
-    "=",
-    "<think>",
-    "</think>",
-    "\\",
-    "x",
-    "cm",
-    "\u4e2d",
-    "\ud83d",
-    "e9",
-    "(",
-    ")",
-    "\u0000",
-  ];
-  const text = (length: number): string => Array.from({ length }, () => pieces[random(pieces.length)]!).join("");
-
-  test("1,000 random texts; median below 20 ms", () => {
-    const times = Array.from({ length: 1000 }, () => {
-      const [completion, answer] = [text(random(400)), text(random(12))];
-      const start = performance.now();
-      expect(typeof judge(completion, answer).correct).toBe("boolean");
-      return performance.now() - start;
-    });
-    expect(times.sort((a, b) => a - b)[500]).toBeLessThan(20);
-  });
-
-  const long = 100_000;
-  test.each([
-    ["open boxes", "\\boxed{".repeat(long / 7)],
-    ["nested boxes", `${"\\boxed{".repeat(long / 7)}1${"}".repeat(long / 7)}`],
-    ["open braces", `\\boxed${"{".repeat(long)}`],
-    ["backslashes", `\\boxed${"\\".repeat(long)}`],
-    ["digits", "1".repeat(long)],
-    ["thousands", `${"1,111".repeat(long / 5)}`],
-    ["one long thousand", `1${",111".repeat(long / 4)}1`],
-    ["dots", ".".repeat(long)],
-    ["signs", "-".repeat(long)],
-    ["spaces", `answer${" ".repeat(long)}`],
-    ["phrases", "answer is ".repeat(long / 10)],
-    ["phrases with spaces", `answer${" ".repeat(50)}`.repeat(long / 56)],
-    ["fractions", "\\frac{1}{".repeat(long / 9)],
-    ["slashes", "1 / ".repeat(long / 4)],
-    ["open thoughts", "<think>".repeat(long / 7)],
-    ["closed thoughts", "</think>".repeat(long / 8)],
-    ["a box of texts", `\\boxed{${"\\text{".repeat(100)}}`],
-    ["a box of dots", `\\boxed{${".".repeat(900)}x}`],
-    ["a box of digits", `\\boxed{${"9".repeat(900)}}`],
-    ["a large exponent", "\\boxed{1e999999}"],
-    ["a unit of letters", `\\boxed{1 ${"a ".repeat(450)}}`],
-  ])("%s", (_, completion) => {
-    for (const answer of ["12", completion.slice(0, 50)]) {
-      const start = performance.now();
-      judge(completion, answer);
-      expect(performance.now() - start).toBeLessThan(500);
-    }
-    judge("12", completion); // a long truth is slow at worst, never an error
+    ["1.41", "\\sqrt{2}", 0.01, true],
+    ["1.41", "\\sqrt{2}", 0.001, false],
+    ["(1.001, 2)", "(1, 2)", 0.01, true],
+    ["2.001x", "2x", 0.01, false],
+  ])("%s is %s within %f: %s", async (given, truth, tolerance, expected) => {
+    expect(await isSameAnswer(given, truth, { tolerance })).toBe(expected);
   });
 });

@@ -24,8 +24,8 @@ describe("accuracy", () => {
     ["wrong", "</think> 5", "4", {}, 0],
     ["within the tolerance", "4.01", "4", { tolerance: 0.02 }, 1],
     ["malformed", "\\boxed{", "4", {}, 0],
-  ])("%s", (_, completion, answer, params, expected) => {
-    expect(accuracy.score(input(completion, answer), params)).toBe(expected);
+  ])("%s", async (_, completion, answer, params, expected) => {
+    expect(await accuracy.score(input(completion, answer), params)).toBe(expected);
   });
 });
 
@@ -115,11 +115,11 @@ describe("no_eos", () => {
 });
 
 describe("registry", () => {
-  test("weights default to 1, parameters pass through", () => {
+  test("weights default to 1, parameters pass through", async () => {
     expect(rewardSchema.parse({ name: "language" })).toEqual({ name: "language", weight: 1, on_error: "fail" });
     const config = rewardSchema.parse({ name: "accuracy", weight: 2, tolerance: 0.5 });
     expect(config).toEqual({ name: "accuracy", weight: 2, on_error: "zero", tolerance: 0.5 });
-    expect(rewardFunction(config)(input("4.4"))).toBe(1);
+    expect(await rewardFunction(config)(input("4.4"))).toBe(1);
   });
 
   test.each([

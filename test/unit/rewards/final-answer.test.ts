@@ -1,0 +1,80 @@
+import { describe, expect, test } from "vitest";
+import { judge } from "../../../src/rewards/grading/judge.js";
+
+describe("the final answer is found by the first rule that applies", () => {
+  test.each([
+    ["boxed", "It is \\boxed{12}, not 13.", "12", true],
+    ["the last of two boxes", "\\boxed{1}. No: \\boxed{2}", "2", true],
+    ["the last of two boxes, not the first", "\\boxed{1}. No: \\boxed{2}", "1", false],
+    ["two boxes joined by or: a list", "\\boxed{1} or \\boxed{2}", "1, 2", true],
+    ["two boxes joined by or: no choice was made", "\\boxed{1} or \\boxed{2}", "2", false],
+    ["a last box that is cut off takes the first back", "\\boxed{1}, no, \\boxed{2", "1", false],
+    ["fbox", "\\fbox{12}", "12", true],
+    ["a sentence in the box", "\\boxed{\\text{the area is } 12}", "12", true],
+    ["a tag", "<think>3</think><answer>12</answer>", "12", true],
+    ["a tag that is cut off", "<think>3</think><answer>12", "13", false],
+    ["phrase: the mark of GSM8K", "3 + 9\n#### 12", "12", true],
+    ["phrase: a display below it", "The final answer is:\n$$\n12\n$$", "12", true],
+    ["phrase: not", "The answer is not 12.", "12", false],
+    ["phrase: two candidates", "The answer is 12 or 13.", "12", false],
+    ["phrase: a bound", "The answer is at least 12", "12", false],
+    ["phrase: only a part of the formula", "The answer is 12x", "12", false],
+    ["a box with braces", "so \\boxed{\\frac{1}{2}}", "1/2", true],
+    ["a box with escaped braces", "\\boxed{\\{1,2\\}}", "\\{1,2\\}", true],
+    ["a box in a box", "\\boxed{\\boxed{3}}", "3", true],
+    ["a box with a space", "\\boxed {3}", "3", true],
+    ["a box before a phrase", "the answer is 4 \\boxed{5}", "5", true],
+    ["a box that is cut off is no answer", "thus \\boxed{12", "12", false],
+    ["an empty box is no answer", "12 \\boxed{}", "12", false],
+    ["phrase", "The answer is 12.", "12", true],
+    ["phrase with more sentences", "The answer is 3.5. There are 4 tops.", "3.5", true],
+    ["phrase: a number in it", "The answer is 12, since 5 + 7 = 12", "12", true],
+    ["phrase: after the last equals sign", "Answer: 3 + 4 = 7 apples", "7", true],
+    ["phrase with colon and Markdown", "**Answer:** `14`", "14", true],
+    ["phrase on its own line", "Final answer:\n14\nThanks for 1 question", "14", true],
+    ["the last of two phrases", "the answer is 3. No, the answer is 4.", "4", true],
+    ["phrase with a choice", "The answer is (B).", "B", true],
+    ["a phrase that never comes to an answer", "14. The answer is", "14", true],
+    ["after the thought", "<think> top 3 3</think> 14", "14", true],
+    ["after the thought, direct", "</think> 14", "14", true],
+    ["after the thought, in prose", "<think>1 2</think> So it costs 14 in total", "14", true],
+    ["not inside the thought", "<think>\\boxed{14}</think> 13", "14", false],
+    ["nothing after the thought", "<think> 3 14</think>", "14", false],
+    ["a thought that does not end", "<think> top 3 3 bag 11 14", "14", false],
+    ["a second thought that does not end", "<think>1</think> <think> 14", "14", false],
+    ["a box in a thought that does not end", "<think> \\boxed{14}", "14", true],
+    ["the whole text", "trouser", "Trouser", true],
+    ["the last number", "3 + 11 makes 14 in all", "14", true],
+    ["the last number, not the first", "3 + 11 makes 14 in all", "3", false],
+    ["the last number: all of its formula", "they cost 20-6 in all", "14", true],
+    ["the last number: not the end of its formula", "they cost 20-6 in all", "6", false],
+    ["the last number: with its unit", "so its length is 12 cm", "12 m", false],
+    ["the last number: of a refusal", "It could be 12, but I cannot see the figure.", "12", false],
+    ["a named choice", "I take option (C) here", "C", true],
+    ["a leading yes", "Yes, they are parallel.", "yes", true],
+    ["the last number: a sign", "x is -6", "-6", true],
+    ["the last number: thousands", "it costs 1,250 in all", "1250", true],
+    ["the last number: a fraction", "it is 3/4 of it", "0.75", true],
+    ["the last number: a list is not thousands", "it is one of 1,2345", "12345", false],
+    ["the last number: next to letters", "\u517114\u4e2a", "14", true],
+    ["words do not count as numbers", "fourteen", "14", false],
+    ["empty", "", "14", false],
+    ["blank", " \n ", "14", false],
+  ])("%s", async (_, completion, answer, expected) => {
+    expect((await judge(completion, answer)).correct).toBe(expected);
+  });
+
+  test.each([
+    ["\\boxed{12}", "boxed", "12"],
+    ["the answer is 12 tops", "answer_is", "12 tops"],
+    ["<think>a</think> 12", "after_think", "12"],
+    ["12", "whole_text", "12"],
+    ["<answer>12</answer>", "answer_tag", "12"],
+    ["I see 12 of them", "last_number", "12"],
+    ["so option B it is", "whole_text", "option B it is"],
+    ["<think> 12", undefined, undefined],
+  ])("%s: rule %s", async (completion, rule, final_answer) => {
+    const correct = final_answer?.includes("12") === true;
+    expect(await judge(completion, "12")).toEqual({ correct, rule, final_answer });
+  });
+});
