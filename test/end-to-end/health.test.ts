@@ -1,27 +1,33 @@
 /** A run that watches itself: parity, alarms, skipped updates, kept checkpoints, epochs; with the real engine. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tableFromIPC } from "apache-arrow";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { type RewardInput, train, type TrainEvent } from "../../src/index.js";
 import { readAlarms } from "../../src/reports/alarms-file.js";
 import { reproducibleMetrics, smallConfig, smallRun, trainHere, workspace } from "./support.js";
 
 const place = workspace();
-const plain = { datasets: { train: smallRun.datasets.train }, evaluate: {}, checkpoint: { every_steps: 2 } };
-/** A random model is never right, and never stops before 6 tokens: alarms within a few steps. */
-const watched = {
+/** Questions that no number answers: a random model is never right, not even by luck. */
+beforeAll(() => {
+  const rows = Array.from({ length: 10 }, (_, i) => ({ id: `r${i}`, question: "total?", answer: "none" }));
+  writeFileSync(place.path("rows.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
+});
+const plain = { datasets: { train: smallRun.datasets.train }, evaluate: {}, checkpoint: { every_steps: 0 } };
+/** A random model hardly ever stops within 6 tokens: alarms within a few steps. */
+const watched = () => ({
   ...plain,
   steps: 6,
+  datasets: { train: { name: "jsonl", path: place.path("rows.jsonl") } },
   health: { alarms: { equal_rewards: { steps: 3 }, truncation: { steps: 2, limit: 0.4 } } },
   parity: { every_steps: 3, prompts: 1 },
-};
+});
 const alarmsOf = (events: readonly TrainEvent[]) => events.filter((event) => event.type === "alarm");
 const file = (folder: string) => readAlarms(`${folder}/alarms.jsonl`);
 
 describe("alarms", () => {
   test("are events, lines of alarms.jsonl, and said once", async () => {
     const folder = place.path("alarms");
-    const { events, error } = await trainHere(smallConfig(place.model, folder, watched));
+    const { events, error } = await trainHere(smallConfig(place.model, folder, watched()));
     expect(error).toBeUndefined();
     const raised = alarmsOf(events);
     expect(raised.map(({ name, state, step }) => `${name} ${state} ${step}`)).toEqual([
@@ -37,9 +43,9 @@ describe("alarms", () => {
   test("one that stops leaves a checkpoint and every older one, and says how to go on", async () => {
     const folder = place.path("stopped");
     const config = smallConfig(place.model, folder, {
-      ...watched,
+      ...watched(),
       checkpoint: { every_steps: 1, keep_last: 1 },
-      health: { alarms: { ...watched.health.alarms, equal_rewards: { steps: 3, on_alarm: "stop" } } },
+      health: { alarms: { ...watched().health.alarms, equal_rewards: { steps: 3, on_alarm: "stop" } } },
     });
     const first = await trainHere(config);
     expect(first.error).toMatchObject({ name: "UserError", code: "HEALTH_ALARM" });
@@ -60,7 +66,7 @@ describe("alarms", () => {
 
   test.each([1, 3])("a run stopped after step %i and resumed has the same metrics and alarms", async (stop_after) => {
     const folder = place.path(`resumed-${stop_after}`);
-    const config = smallConfig(place.model, folder, watched);
+    const config = smallConfig(place.model, folder, watched());
     const controller = new AbortController();
     const onEvent = (event: TrainEvent) =>
       event.type === "step" && event.step === stop_after ? controller.abort() : undefined;
