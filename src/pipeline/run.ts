@@ -6,7 +6,7 @@ import { engineAlgorithm } from "./engine-algorithm.js";
 import type { TrainEvent } from "./events.js";
 import { openRun, type RunOptions } from "./open-run.js";
 import { sft, solutionTokens } from "./sft.js";
-import { train } from "./train.js";
+import { train, type TrainRun } from "./train.js";
 
 export interface TrainOptions extends RunOptions {
   /** In place of the config's `rewards`. */
@@ -33,8 +33,8 @@ export async function* runTrain(
   yield* train(
     {
       ...{ engine, loop, num_items, completions_per_prompt, old_logprobs, with_reference },
-      ...{ draw: run.draw, prompts_per_step: config.prompts_per_step },
-      dynamic_sampling: dynamicSamplingOf(algorithm),
+      draw: run.draw,
+      dynamic_sampling: dynamicSampling(config),
       kl_reward_clamp: algorithm.kl_reward_coefficient > 0 ? algorithm.log_ratio_clamp : undefined,
       sampling: (step) => ({
         ...sampling,
@@ -56,6 +56,11 @@ export async function* runTrain(
     },
     signal,
   );
+}
+
+function dynamicSampling({ algorithm, prompts_per_step }: TrainConfig): TrainRun["dynamic_sampling"] {
+  const options = dynamicSamplingOf(algorithm);
+  return options && { prompts_per_step, max_prompts: Math.floor(prompts_per_step * options.max_prompts_factor) };
 }
 
 /** @throws UserError for `custom`: a file cannot say what a function computes. */

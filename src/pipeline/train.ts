@@ -1,7 +1,7 @@
 import type { Engine, SamplingOptions } from "../engine/engine.js";
 import type { StepRecord } from "../reports/run-folder.js";
 import { type Drawn, rowTexts } from "./draw.js";
-import { countedFrom, replaceEqualGroups } from "./dynamic-sampling.js";
+import { countedFrom, type DynamicSampling, replaceEqualGroups } from "./dynamic-sampling.js";
 import type { TrainEvent } from "./events.js";
 import { type Loop, runLoop, withPhase } from "./loop.js";
 import { collect, type Collected, type CollectOptions } from "./rollout/collect.js";
@@ -15,8 +15,8 @@ export interface TrainRun {
   readonly engine: Engine;
   readonly loop: Omit<Loop, "step">;
   readonly draw: (signal: AbortSignal, count?: number) => Promise<Drawn | undefined>;
-  readonly prompts_per_step: number;
-  readonly dynamic_sampling: { readonly max_prompts_factor: number } | null;
+  /** Whether prompts that teach nothing are replaced; null: no. */
+  readonly dynamic_sampling: Pick<DynamicSampling, "prompts_per_step" | "max_prompts"> | null;
   readonly sampling: (step: number) => SamplingOptions;
   readonly completions_per_prompt: number;
   readonly decode: CollectOptions["decode"];
@@ -24,7 +24,7 @@ export interface TrainRun {
   readonly old_logprobs: "rollout" | "recompute";
   readonly with_reference: boolean;
   /** Bound of the log-ratios in the KL reward; undefined without one. */
-  readonly kl_reward_clamp: number | undefined;
+  readonly kl_reward_clamp?: number | undefined;
   readonly optimizer_steps_per_step: number;
   /** Samples of the training set; undefined where unknown. */
   readonly num_items: number | undefined;
@@ -61,8 +61,7 @@ async function* trainStep(
     run.dynamic_sampling === null
       ? first
       : yield* replaceEqualGroups(first, {
-          ...{ step, sample, prompts_per_step: run.prompts_per_step },
-          max_prompts: Math.floor(run.prompts_per_step * run.dynamic_sampling.max_prompts_factor),
+          ...{ ...run.dynamic_sampling, step, sample },
           draw: (count) => run.draw(signal, count),
         });
   const { rollouts, rewards, completions, grading_wait_seconds } = collected;

@@ -13,10 +13,12 @@ const completions_per_prompt = 2;
 class Stream {
   position = 0;
   readonly counts: number[] = [];
-  constructor(
-    readonly equal: (prompt_id: number) => boolean,
-    readonly length = Infinity,
-  ) {}
+  readonly equal: (prompt_id: number) => boolean;
+  readonly length: number;
+  constructor(equal: (prompt_id: number) => boolean, length = Infinity) {
+    this.equal = equal;
+    this.length = length;
+  }
 
   async draw(count: number): Promise<Drawn | undefined> {
     if (this.position + count > this.length) return undefined;

@@ -88,6 +88,7 @@ async function run(options: Options) {
           {
             ...common,
             ...{ completions_per_prompt: 2, old_logprobs: "rollout", with_reference: false },
+            dynamic_sampling: null,
             sampling: (step) => ({ ...sampling, step }),
             decode: (ids) => ids.join(" "),
             grade: (drawn) => async (prompt_id, completion) => {
