@@ -17,7 +17,8 @@ namespace sightloop::algorithms {
 // Bounds of the ratio policy / old policy: [1 - low, 1 + high].
 struct Clip {
   double low = std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
-  std::optional<double> dual = {};  // bound of the ratio's effect where the advantage is negative, arXiv:1912.09729 eq. 5
+  std::optional<double> dual =
+      {};  // bound of the ratio's effect where the advantage is negative, arXiv:1912.09729 eq. 5
 };
 
 struct Gains {

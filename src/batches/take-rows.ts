@@ -45,7 +45,7 @@ function takeColumn(batches: readonly RecordBatch[], name: string, picks: readon
     if (DataType.isUtf8(item)) return utf8ListColumn(taken((batch) => stringLists(batch, name)));
     return takeLists(batches, name, picks, item);
   }
-  throw new Error(`column "${name}" has the type ${String(type)}, which takeRows does not know`);
+  throw new Error(`column "${name}" is of a type that takeRows does not know`);
 }
 
 function takeLists(batches: readonly RecordBatch[], name: string, picks: readonly Pick[], item: DataType): Data {

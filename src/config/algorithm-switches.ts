@@ -3,7 +3,6 @@ import { z } from "zod";
 /** Switches that algorithms share, each with the defaults of the algorithm that takes it. */
 
 const coefficient = z.number().nonnegative();
-const count = z.int().positive();
 const scope = z.enum(["group", "batch", "none"]);
 export const aggregations = ["token_mean", "sequence_mean", "constant"] as const;
 const estimator = z.enum(["k1", "k2", "k3"]);

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { type Document, isCollection, isPair, LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { UserError } from "../errors.js";
@@ -122,7 +122,7 @@ function readBase(absolute: string, path: string, place: string, chain: readonly
       { cause },
     );
   }
-  const shown = relativeTo(place, path, absolute);
+  const shown = relativeTo(place, path);
   const { document, places } = parseFile(text, shown);
   const layer = { value: plain(document, shown) ?? {}, places };
   if (!isBlock(layer.value))
@@ -131,15 +131,16 @@ function readBase(absolute: string, path: string, place: string, chain: readonly
 }
 
 /** As messages call a base: beside the file that names it, or as `--set` wrote it. */
-const relativeTo = (place: string, path: string, absolute: string): string => {
+const relativeTo = (place: string, path: string): string => {
   const file = /^(.*):\d+$/.exec(place)?.[1];
-  return file === undefined ? path : path === absolute ? path : join(dirname(file), path);
+  return file === undefined || isAbsolute(path) ? path : join(dirname(file), path);
 };
 
 type Block = Readonly<Record<string, unknown>>;
 const isBlock = (value: unknown): value is Block =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-const isWithin = (path: string, block: string): boolean => path === block || path.startsWith(`${block}.`);
+/** True for the block itself and for what is in it. */
+export const isWithin = (path: string, block: string): boolean => path === block || path.startsWith(`${block}.`);
 
 /** Blocks are laid over each other key by key, but one of another `name` replaces the block below; lists are replaced. */
 function overlay(below: Layer, above: Layer): Layer {

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { Document, isCollection, isMap, parse } from "yaml";
 import type { z } from "zod";
 import { UserError } from "../errors.js";
-import { parseFile, plain, withBases } from "./layers.js";
+import { isWithin, parseFile, plain, withBases } from "./layers.js";
 import { problems } from "./problems.js";
 
 /** A validated config and, for each of its values ("optimizer.learning_rate"), where it came from. */
@@ -49,7 +49,10 @@ export function parseConfig<S extends z.ZodType>(schema: S, source: ConfigSource
   // Which files are extended has to be known before the other values can be set in what they hold together.
   const [of_extends, of_values] = [set.filter(isOfExtends), set.filter((assignment) => !isOfExtends(assignment))];
   const bases = applySet(own.document, of_extends);
-  for (const [path, place] of bases.applied) own.places.set(path, place);
+  for (const [path, place] of bases.applied) {
+    for (const known of [...own.places.keys()]) if (isWithin(known, path)) own.places.delete(known);
+    own.places.set(path, place);
+  }
   const layer = withBases({ value: plain(own.document, file), places: own.places }, file);
   const document = layer.value === undefined ? own.document : new Document(layer.value);
   const overrides = applySet(document, of_values);

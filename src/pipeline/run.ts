@@ -7,7 +7,7 @@ import { engineAlgorithm } from "./engine-algorithm.js";
 import type { TrainEvent } from "./events.js";
 import { openRun, type RunOptions } from "./open-run.js";
 import { sft, solutionTokens } from "./sft.js";
-import { train } from "./train.js";
+import { train, type TrainRun } from "./train.js";
 import type { ParityOptions } from "./trajectory/assemble.js";
 import { resolveLimits } from "./trajectory/parity.js";
 
@@ -44,8 +44,8 @@ export async function* runTrain(
     {
       parity: parityOf(config, (loop.record.resumed?.cursor.step ?? 0) + 1),
       ...{ max_consecutive_skips, engine, loop, num_items, completions_per_prompt, old_logprobs, with_reference },
-      ...{ draw: run.draw, prompts_per_step: config.prompts_per_step },
-      dynamic_sampling: dynamicSamplingOf(algorithm),
+      draw: run.draw,
+      dynamic_sampling: dynamicSampling(config),
       kl_reward_clamp: algorithm.kl_reward_coefficient > 0 ? algorithm.log_ratio_clamp : undefined,
       sampling: (step) => ({
         ...sampling,
@@ -81,6 +81,11 @@ const parityOf = ({ parity, model }: TrainConfig, first_step: number): ((step: n
     part: step === 1 ? undefined : { first: step * prompts, prompts },
   });
 };
+
+function dynamicSampling({ algorithm, prompts_per_step }: TrainConfig): TrainRun["dynamic_sampling"] {
+  const options = dynamicSamplingOf(algorithm);
+  return options && { prompts_per_step, max_prompts: Math.floor(prompts_per_step * options.max_prompts_factor) };
+}
 
 /** @throws UserError for `custom`: a file cannot say what a function computes. */
 export const namedRewards = (config: TrainConfig): readonly RewardSpec[] =>

@@ -1,7 +1,7 @@
 import type { Engine, SamplingOptions } from "../engine/engine.js";
 import type { StepRecord } from "../reports/run-folder.js";
 import { type Drawn, rowTexts } from "./draw.js";
-import { countedFrom, replaceEqualGroups } from "./dynamic-sampling.js";
+import { countedFrom, type DynamicSampling, replaceEqualGroups } from "./dynamic-sampling.js";
 import type { TrainEvent } from "./events.js";
 import { type Loop, runLoop, withPhase } from "./loop.js";
 import { collect, type Collected, type CollectOptions } from "./rollout/collect.js";
@@ -16,8 +16,8 @@ export interface TrainRun {
   readonly engine: Engine;
   readonly loop: Omit<Loop, "step">;
   readonly draw: (signal: AbortSignal, count?: number) => Promise<Drawn | undefined>;
-  readonly prompts_per_step: number;
-  readonly dynamic_sampling: { readonly max_prompts_factor: number } | null;
+  /** Whether prompts that teach nothing are replaced; null: no. */
+  readonly dynamic_sampling: Pick<DynamicSampling, "prompts_per_step" | "max_prompts"> | null;
   readonly sampling: (step: number) => SamplingOptions;
   readonly completions_per_prompt: number;
   readonly decode: CollectOptions["decode"];
@@ -29,7 +29,7 @@ export interface TrainRun {
   /** Minibatches that must not be learned from and are left out in a row before the run ends. */
   readonly max_consecutive_skips: number;
   /** Bound of the log-ratios in the KL reward; undefined without one. */
-  readonly kl_reward_clamp: number | undefined;
+  readonly kl_reward_clamp?: number | undefined;
   readonly optimizer_steps_per_step: number;
   /** Samples of the training set; undefined where unknown. */
   readonly num_items: number | undefined;
@@ -66,8 +66,7 @@ async function* trainStep(
     run.dynamic_sampling === null
       ? first
       : yield* replaceEqualGroups(first, {
-          ...{ step, sample, prompts_per_step: run.prompts_per_step },
-          max_prompts: Math.floor(run.prompts_per_step * run.dynamic_sampling.max_prompts_factor),
+          ...{ ...run.dynamic_sampling, step, sample },
           draw: (count) => run.draw(signal, count),
         });
   const { rollouts, rewards, completions, grades, grading_wait_seconds } = collected;

@@ -35,7 +35,7 @@ DOCTEST_TEST_CASE("grpo: reward relative to its group, 0 outside completions and
   const float high = 0.5F / (0.5F + 1e-4F);
   const std::vector<float> expected = {0, high, 0, -high, -high, -high, 0, 0, 0, 0, 0};
   for (size_t i = 0; i < expected.size(); ++i) DOCTEST_CHECK(advantages[i] == doctest::Approx(expected[i]));
-  for (const auto& [scale, first] : {std::pair{"none", 0.5}, {"batch", 0.5 / std::sqrt(0.125)}}) {
+  for (const auto& [scale, first] : {std::pair{"none", 0.5}, std::pair{"batch", 0.5 / std::sqrt(0.125)}}) {
     const auto scaled = create(algorithm_options("grpo", {{"advantage_scale", scale}}))->advantages(inputs(), alone);
     DOCTEST_CHECK(scaled[1] == doctest::Approx(first));
     DOCTEST_CHECK(scaled[7] == 0);  // of equal rewards: exactly

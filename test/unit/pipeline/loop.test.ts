@@ -100,7 +100,7 @@ async function run(options: Options) {
           {
             ...common,
             ...{ completions_per_prompt: 2, old_logprobs: "rollout", with_reference: false },
-            ...{ prompts_per_step: 3, dynamic_sampling: null, kl_reward_clamp: undefined },
+            ...{ dynamic_sampling: null, kl_reward_clamp: undefined },
             parity: (step) => ({
               ...{ limits: auto_limits.float32, gate: step === 1, report: step === 1, part: undefined },
             }),
