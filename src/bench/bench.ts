@@ -1,5 +1,5 @@
 import { defaultThreads } from "../engine/addon.js";
-import type { Dtype, EngineOptions } from "../engine/engine.js";
+import type { Deterministic, Dtype, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "../pipeline/data/processor.js";
 import { checkModelFolder } from "../pipeline/model-folder.js";
@@ -16,6 +16,7 @@ export interface StepOptions extends StepWork {
   readonly trainable: "all" | "language_model";
   readonly tokens_per_microbatch: number;
   readonly dtype: Dtype;
+  readonly deterministic: Deterministic;
   readonly activation_checkpointing: boolean;
   /** 0 takes all cores. */
   readonly threads: number;
@@ -143,6 +144,7 @@ function engineOptions(options: StepOptions, processor: Processor, threads: numb
       dtype: options.dtype,
       activation_checkpointing: options.activation_checkpointing,
       pack_weights: true,
+      deterministic: options.deterministic,
     },
   };
 }

@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { problems } from "../config/problems.js";
 import { evaluationSettingSchema } from "../config/sections.js";
 import { datasetSchema, openDataset } from "../datasets/registry.js";
-import type { Dtype } from "../engine/engine.js";
+import type { Deterministic, Dtype } from "../engine/engine.js";
 import { UserError } from "../errors.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import type { EvaluationResult } from "../evaluate/result.js";
@@ -25,6 +25,7 @@ export interface EvaluateArguments {
   readonly "max-concurrent-completions": number;
   readonly "system-prompt": string | undefined;
   readonly dtype: Dtype;
+  readonly deterministic: Deterministic;
   readonly seed: number;
   readonly threads: number;
   readonly json: boolean;
@@ -41,11 +42,11 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
   const dataset = await openDataset(dataset_config, { base_folder: process.cwd() });
-  const { seed, threads, dtype } = args;
+  const { seed, threads, dtype, deterministic } = args;
   try {
     using loading = loadingBar(`loading ${args.model}`);
     const opening = { signal, on_progress: loading.show };
-    await using model = await openInference({ model_path: args.model, seed, threads, dtype }, opening);
+    await using model = await openInference({ model_path: args.model, seed, threads, dtype, deterministic }, opening);
     loading.clear();
     using present = presenter({ json: false });
     const events = withPhase(

@@ -1,4 +1,4 @@
-import type { Dtype, Engine, EngineOptions, OpenOptions } from "../engine/engine.js";
+import type { Deterministic, Dtype, Engine, EngineOptions, OpenOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
 import { checkModelFolder } from "./model-folder.js";
@@ -8,6 +8,7 @@ export interface InferenceOptions {
   readonly seed: number;
   readonly threads: number;
   readonly dtype: Dtype;
+  readonly deterministic: Deterministic;
 }
 
 export interface Inference extends AsyncDisposable {
@@ -17,7 +18,7 @@ export interface Inference extends AsyncDisposable {
 
 /** A model to sample from: nothing is trainable, so no gradients or moments are held. */
 export async function openInference(
-  { model_path, seed, threads, dtype }: InferenceOptions,
+  { model_path, seed, threads, dtype, deterministic }: InferenceOptions,
   opening: OpenOptions = {},
 ): Promise<Inference> {
   await checkModelFolder(model_path);
@@ -35,6 +36,7 @@ export async function openInference(
       ...{ schedule: "constant", warmup_steps: 0, total_steps: 1, min_learning_rate_ratio: 0 },
     },
     ...{ completions_per_update: 1, tokens_per_microbatch: 1, update_epochs: 1 },
+    deterministic,
     ...{ seed, threads, activation_checkpointing: false, pack_weights: true, image_cache_bytes: 2 ** 30 },
   };
   const engine = await openEngine(options, opening);

@@ -4,6 +4,7 @@ import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { type DatasetConfig, openDataset } from "../datasets/registry.js";
 import type { AlgorithmOptions, ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
+import { numerics } from "../engine/numerics.js";
 import { UserError } from "../errors.js";
 import { manifest } from "../reports/manifest.js";
 import { noRecord, openRunFolder, type RunRecord } from "../reports/run-folder.js";
@@ -197,6 +198,7 @@ function engineOptions(
     threads: config.threads,
     activation_checkpointing: config.activation_checkpointing,
     pack_weights: config.pack_weights,
+    deterministic: config.deterministic,
     image_cache_bytes: config.image_cache_bytes,
   };
 }
@@ -210,7 +212,7 @@ async function openRecord(
   return openRunFolder({
     folder: config.run_folder,
     config,
-    manifest: await manifest(config.seed, { training_samples: num_items ?? null }),
+    manifest: await manifest(config.seed, { training_samples: num_items ?? null, numerics: numerics(config.threads) }),
     resume,
     keep_last: config.checkpoint.keep_last,
   });

@@ -9,6 +9,7 @@ import { isLeftover, makeFolder, namesIn, sweep, writeAtomically, writing } from
 import { writeDiverged } from "./diverged-files.js";
 import { type ImageFile, imageStore } from "./image-files.js";
 import { isLockFile, lockFolder } from "./lock.js";
+import { manifestName, numericsNote } from "./numerics-change.js";
 import { openMetricsFile, truncateMetrics } from "./metrics-file.js";
 import { rolloutFilesAfter, type RowText, writeRollouts } from "./rollout-files.js";
 
@@ -33,6 +34,8 @@ export interface RunRecord extends AsyncDisposable {
   readonly folder: string | null;
   /** Where to go on; undefined for a fresh run. */
   readonly resumed: Checkpoint | undefined;
+  /** What a person should know about the resume. */
+  readonly notes: readonly string[];
   step(record: StepRecord): Promise<void>;
   /** Keeps the batch in diverged/. Returns the path of the Arrow file; a .json of the same name says what was wrong. */
   diverged(batch: DivergedBatch): Promise<string | null>;
@@ -66,9 +69,10 @@ export async function openRunFolder(options: RunFolderOptions): Promise<RunRecor
       for (const part of [".", "images", "rollouts", "checkpoints"]) await sweep(join(folder, part));
       const resumed = options.resume ? await rewind(options) : undefined;
       await writeAtomically(join(folder, "config.yaml"), configYaml(options.config));
-      const manifest = resumed === undefined ? "manifest.json" : `manifest-resumed-${resumed.cursor.step}.json`;
-      await writeAtomically(join(folder, manifest), `${JSON.stringify(options.manifest, null, 2)}\n`);
-      return await record(options, resumed, unlock);
+      const step = resumed?.cursor.step;
+      const note = step === undefined ? undefined : await numericsNote(folder, step, options.manifest);
+      await writeAtomically(join(folder, manifestName(step)), `${JSON.stringify(options.manifest, null, 2)}\n`);
+      return await record(options, resumed, note === undefined ? [] : [note], unlock);
     } catch (error) {
       await unlock();
       throw error;
@@ -80,6 +84,7 @@ export async function openRunFolder(options: RunFolderOptions): Promise<RunRecor
 export const noRecord: RunRecord = {
   folder: null,
   resumed: undefined,
+  notes: [],
   step: async () => {},
   diverged: async () => null,
   evaluated: async () => {},
@@ -90,6 +95,7 @@ export const noRecord: RunRecord = {
 async function record(
   { folder, config, keep_last }: RunFolderOptions,
   resumed: Checkpoint | undefined,
+  notes: readonly string[],
   unlock: () => Promise<void>,
 ): Promise<RunRecord> {
   const metrics_file = await openMetricsFile(join(folder, "metrics.jsonl"));
@@ -104,6 +110,7 @@ async function record(
   return {
     folder,
     resumed,
+    notes,
     step: ({ step, metrics, trajectories, texts, images }) =>
       keeping(async () => {
         if (images !== undefined) await storeImages(images);
