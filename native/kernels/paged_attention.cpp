@@ -26,81 +26,83 @@ struct Span {
   int64_t stride;          // elements from one block to the next
 };
 
+// Queries `row` .. `row + rows` of a task look at one span, whose scores stand at the columns from `shift` on.
+template <typename T>
+struct Part {
+  Span<T> span;
+  int64_t row, rows, shift;
+};
+
 // The queries of one key/value head over some slots that share a prompt: [slots][repeats], each with its own completion.
 template <typename T>
 struct Task {
-  Span<T> prompt;
-  const Span<T>* own;  // one a slot
-  int64_t slots, repeats, width, block_size;
+  const Part<T>* parts;  // the prompt for all queries, then each slot's completion for its own
+  int64_t num_parts;
+  int64_t width, block_size;
   const float* queries;  // [slots * repeats, H], scaled
   float* scores;         // [slots * repeats, columns]
-  float* outputs;        // [slots * repeats, H], to be divided by the sums
+  float* outputs;        // [slots * repeats, H], zeroed; to be divided by the sums of the weights
   float* inverse;        // [slots * repeats], 1 / sum of the weights
   int64_t columns;
 };
 
-// Scores of `rows` queries from `row` on, at the columns from `shift` on. The last block may write more than span.length.
+// The last block may write more scores than the span has positions.
 template <int64_t R, typename T>
-SIGHTLOOP_INLINE void score_span(const Task<T>& task, const Span<T>& span, int64_t row, int64_t rows, int64_t shift) {
-  for (int64_t block = 0; block < blocks_of(span.length, task.block_size); ++block)
-    multiply<R>(ProductOf<T>{.a = task.queries + row * task.width,
+SIGHTLOOP_INLINE void score(const Task<T>& task, const Part<T>& part) {
+  for (int64_t block = 0; block < blocks_of(part.span.length, task.block_size); ++block)
+    multiply<R>(ProductOf<T>{.a = task.queries + part.row * task.width,
                              .a_row = task.width,
                              .a_step = 1,
-                             .b = span.keys + span.blocks[block] * span.stride,
+                             .b = part.span.keys + part.span.blocks[block] * part.span.stride,
                              .b_step = task.block_size,
-                             .c = task.scores + row * task.columns + shift + block * task.block_size,
+                             .c = task.scores + part.row * task.columns + part.shift + block * task.block_size,
                              .c_row = task.columns,
                              .start = nullptr,
                              .start_row = 0,
                              .depth = task.width},
-                rows, task.block_size);
+                part.rows, task.block_size);
 }
 
-// Adds the values, weighted by the scores.
+// Adds the span's values, weighted by the scores.
 template <int64_t R, typename T>
-SIGHTLOOP_INLINE void weigh_span(const Task<T>& task, const Span<T>& span, int64_t row, int64_t rows, int64_t shift) {
-  auto* outputs = task.outputs + row * task.width;
-  for (int64_t block = 0; block < blocks_of(span.length, task.block_size); ++block)
-    multiply<R>(ProductOf<T>{.a = task.scores + row * task.columns + shift + block * task.block_size,
+SIGHTLOOP_INLINE void weigh(const Task<T>& task, const Part<T>& part) {
+  auto* outputs = task.outputs + part.row * task.width;
+  for (int64_t block = 0; block < blocks_of(part.span.length, task.block_size); ++block)
+    multiply<R>(ProductOf<T>{.a = task.scores + part.row * task.columns + part.shift + block * task.block_size,
                              .a_row = task.columns,
                              .a_step = 1,
-                             .b = span.values + span.blocks[block] * span.stride,
+                             .b = part.span.values + part.span.blocks[block] * part.span.stride,
                              .b_step = task.width,
                              .c = outputs,
                              .c_row = task.width,
                              .start = outputs,
                              .start_row = task.width,
-                             .depth = std::min(task.block_size, span.length - block * task.block_size)},
-                rows, task.width);
+                             .depth = std::min(task.block_size, part.span.length - block * task.block_size)},
+                part.rows, task.width);
 }
 
 template <int64_t R, typename T>
 SIGHTLOOP_INLINE void attend(const Task<T>& task) {
-  const auto shift = whole(task.prompt.length), rows = task.slots * task.repeats;
-  const auto each_slot = [&](auto visit) __attribute__((always_inline)) {
-    for (int64_t slot = 0; slot < task.slots; ++slot) visit(task.own[slot], slot * task.repeats);
-  };
-  score_span<R>(task, task.prompt, 0, rows, 0);
-  each_slot([&](const Span<T>& own, int64_t row)
-                __attribute__((always_inline)) { score_span<R>(task, own, row, task.repeats, shift); });
-  for (int64_t i = 0; i < rows; ++i) {
-    auto* row = task.scores + i * task.columns;
-    const auto end = shift + task.own[i / task.repeats].length;
-    std::fill(row + task.prompt.length, row + shift, kMinusInfinity);
-    std::fill(row + end, row + whole(end), kMinusInfinity);
-    task.inverse[i] = 1.0F / weigh_row(row, whole(end)).sum;
+  for (int64_t i = 0; i < task.num_parts; ++i) score<R>(task, task.parts[i]);
+  const auto prompt = task.parts[0].span.length;
+  for (int64_t i = 1; i < task.num_parts; ++i) {
+    const auto& own = task.parts[i];
+    const auto end = own.shift + own.span.length;
+    for (auto query = own.row; query < own.row + own.rows; ++query) {
+      auto* row = task.scores + query * task.columns;
+      std::fill(row + prompt, row + own.shift, kMinusInfinity);
+      std::fill(row + end, row + whole(end), kMinusInfinity);
+      task.inverse[query] = 1.0F / weigh_row(row, whole(end)).sum;
+    }
   }
-  std::fill_n(task.outputs, rows * task.width, 0.0F);
-  weigh_span<R>(task, task.prompt, 0, rows, 0);
-  each_slot([&](const Span<T>& own, int64_t row)
-                __attribute__((always_inline)) { weigh_span<R>(task, own, row, task.repeats, shift); });
+  for (int64_t i = 0; i < task.num_parts; ++i) weigh<R>(task, task.parts[i]);
 }
 
 template <typename T>
 using Attend = void (*)(const Task<T>&);
-SIGHTLOOP_CPU_CLONES void attend_wide(const Task<float>& task) { attend<kWideRows>(task); }
+SIGHTLOOP_CPU_CLONES void attend_wide(const Task<float>& task) { attend<kFewWideRows>(task); }
 SIGHTLOOP_CPU_CLONES void attend_narrow(const Task<float>& task) { attend<kNarrowRows>(task); }
-SIGHTLOOP_CPU_CLONES void attend_wide_half(const Task<c10::BFloat16>& task) { attend<kWideRows>(task); }
+SIGHTLOOP_CPU_CLONES void attend_wide_half(const Task<c10::BFloat16>& task) { attend<kFewWideRows>(task); }
 SIGHTLOOP_CPU_CLONES void attend_narrow_half(const Task<c10::BFloat16>& task) { attend<kNarrowRows>(task); }
 
 struct Lengths {
@@ -137,10 +139,10 @@ void attend_all(const at::Tensor& query, const at::Tensor& key_cache, const at::
   const auto tasks = static_cast<int64_t>(runs.size()) * kv_heads;
   at::parallel_for(0, tasks, 1, [&](int64_t first, int64_t last) {
     std::vector<float> queries, scores, outputs, inverse;
-    std::vector<Span<T>> own;
+    std::vector<Part<T>> parts;
     for (auto index = first; index < last; ++index) {
       const auto [begin, end] = runs[static_cast<size_t>(index / kv_heads)];
-      const auto head = index % kv_heads, slots = end - begin, rows = slots * repeats;
+      const auto head = index % kv_heads, rows = (end - begin) * repeats;
       const auto span = [&](int64_t slot, int64_t first_block, int64_t length) {
         return Span<T>{.blocks = lengths.table + slot * lengths.table_width + first_block,
                        .length = length,
@@ -148,17 +150,21 @@ void attend_all(const at::Tensor& query, const at::Tensor& key_cache, const at::
                        .values = value_cache.data_ptr<T>() + head * head_stride,
                        .stride = stride};
       };
-      const auto prompt = span(begin, 0, lengths.prompt[begin]);
-      const auto prompt_blocks = blocks_of(prompt.length, block_size);
-      int64_t longest = 0;
-      own.clear();
-      for (auto slot = begin; slot < end; ++slot) {
-        own.push_back(span(slot, prompt_blocks, lengths.completion[slot]));
-        longest = std::max<int64_t>(longest, blocks_of(lengths.completion[slot], block_size));
-      }
+      const int64_t prompt_length = lengths.prompt[begin];
+      const auto prompt_blocks = blocks_of(prompt_length, block_size);
+      const auto shift = whole(prompt_length);
       // Room for the last block of either, which may reach beyond the positions held.
-      const auto columns = whole(std::max(prompt_blocks * block_size, whole(prompt.length) + longest * block_size));
-      queries.resize(static_cast<size_t>(rows * width)), outputs.resize(queries.size());
+      auto columns = whole(prompt_blocks * block_size);
+      parts.assign(1, {.span = span(begin, 0, prompt_length), .row = 0, .rows = rows, .shift = 0});
+      for (auto slot = begin; slot < end; ++slot) {
+        const int64_t length = lengths.completion[slot];
+        parts.push_back({.span = span(slot, prompt_blocks, length),
+                         .row = (slot - begin) * repeats,
+                         .rows = repeats,
+                         .shift = shift});
+        columns = std::max(columns, whole(shift + blocks_of(length, block_size) * block_size));
+      }
+      queries.resize(static_cast<size_t>(rows * width)), outputs.assign(queries.size(), 0.0F);
       scores.resize(static_cast<size_t>(rows * columns)), inverse.resize(static_cast<size_t>(rows));
       const auto place = [&](int64_t row) {  // of the row's head in `query` and `output`
         return ((begin + row / repeats) * heads + head * repeats + row % repeats) * width;
@@ -166,10 +172,8 @@ void attend_all(const at::Tensor& query, const at::Tensor& key_cache, const at::
       for (int64_t row = 0; row < rows; ++row)
         for (int64_t h = 0; h < width; ++h)
           queries[row * width + h] = query.data_ptr<float>()[place(row) + h] * scale;
-      run({.prompt = prompt,
-           .own = own.data(),
-           .slots = slots,
-           .repeats = repeats,
+      run({.parts = parts.data(),
+           .num_parts = static_cast<int64_t>(parts.size()),
            .width = width,
            .block_size = block_size,
            .queries = queries.data(),

@@ -11,6 +11,7 @@ namespace sightloop::kernels {
 
 // 12 x 2 sums fill the 32 registers of AVX-512, 3 x 2 (of two registers each) the 16 of AVX2.
 inline constexpr int64_t kWideRows = 12, kNarrowRows = 3;
+inline constexpr int64_t kFewWideRows = 4;  // where there are seldom more: 4 x 2 sums hide the latency of adding
 
 inline bool has_wide_registers() {
 #if defined(__x86_64__)
@@ -70,7 +71,8 @@ template <int64_t R, int64_t L, typename T = float>
 SIGHTLOOP_INLINE void multiply_rows(ProductOf<T> p, int64_t rows) {
   constexpr int64_t kFew = R < 4 ? R : 4;
   for (; rows >= R; rows -= R, p.next_rows(R)) multiply_tile<R, L>(p);
-  for (; rows >= kFew; rows -= kFew, p.next_rows(kFew)) multiply_tile<kFew, L>(p);
+  if constexpr (kFew < R)
+    for (; rows >= kFew; rows -= kFew, p.next_rows(kFew)) multiply_tile<kFew, L>(p);
   for (; rows > 0; --rows, p.next_rows(1)) multiply_tile<1, L>(p);
 }
 
