@@ -117,7 +117,7 @@ describe.each(Array.from({ length: num_models }, (_, seed) => seed))("random mod
   });
 });
 
-describe.each(families())("$name", (family) => {
+describe.each(families().filter(({ name }) => name.startsWith("qwen2")))("$name", (family) => {
   test.each([true, false])("sampled = scored, alone or together, vision tower trained: %s", async (vision) => {
     const trainable = { train_vision_tower: vision, train_connector: vision, train_language_model: true };
     const { engine } = await openTestEngine(family.checkpoint, { trainable, deterministic: "batch_invariant" });
@@ -143,7 +143,7 @@ describe.each(families())("$name", (family) => {
 });
 
 test("bfloat16 is refused, with what to do", async () => {
-  const { checkpoint } = families()[0]!;
+  const { checkpoint } = families().find(({ name }) => name === "qwen2_vl")!;
   await expect(openTestEngine(checkpoint, { deterministic: "batch_invariant", dtype: "bfloat16" })).rejects.toThrow(
     /batch_invariant needs dtype float32/,
   );
