@@ -6,8 +6,8 @@
 
 #include "kernels/kernels.h"
 
-// libtorch's gelu takes another error function at the end of a piece of work than inside it, so that an element's last bits
-// depend on its place. Only connectors use it: a plain loop is fast enough.
+// libtorch computes the last elements of a piece of work another way than those inside it, so that an element's last bits depend
+// on its place. Only connectors use this: a plain loop is fast enough.
 namespace sightloop::kernels {
 namespace {
 

@@ -16,7 +16,7 @@ template <typename F>
 void check_rows(const at::Tensor& x, const F& f) {
   const auto whole = f(x);
   const auto rows = x.size(0);
-  for (int64_t row = 0; row < rows; ++row)
+  for (int64_t row = 0; row < rows; row += 1 + rows / 100)
     DOCTEST_REQUIRE(at::equal(f(x.narrow(0, row, 1).clone()), whole.narrow(0, row, 1)));
   const auto order = at::randperm(rows);
   DOCTEST_CHECK(at::equal(f(x.index_select(0, order)), whole.index_select(0, order)));
@@ -98,10 +98,10 @@ DOCTEST_TEST_CASE("batch_invariant: a row of a product is the same in any compan
 }
 
 DOCTEST_TEST_CASE("batch_invariant: what stands between the products computes each row by itself, wherever it lies in memory") {
-  for (const int64_t width : {2, 10, 16, 34, 96, 130}) {
+  // The last is enough for libtorch to cut it for several threads: its gelu and sigmoid would fail there.
+  for (const auto& [rows, width] : {std::pair{41, 2}, {41, 10}, {41, 16}, {41, 34}, {41, 96}, {41, 130}, {3001, 34}}) {
     DOCTEST_CAPTURE(width);
-    const auto x = 3 * at::randn({41, width}), weight = at::randn({width}), bias = at::randn({width});
-    const auto angles = 30 * at::randn({41, width / 2});
+    const auto x = 3 * at::randn({rows, width}), weight = at::randn({width}), bias = at::randn({width});
     const std::vector<std::function<at::Tensor(const at::Tensor&)>> ops = {
         [&](const at::Tensor& rows) { return kernels::rms_norm(rows, weight, 1e-6); },
         [&](const at::Tensor& rows) { return at::layer_norm(rows, {width}, weight, bias, 1e-6); },
