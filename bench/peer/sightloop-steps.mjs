@@ -54,7 +54,7 @@ const rows = JSON.parse(readFileSync(join(folder, "prompts.json"), "utf8"));
 const processor = await loadProcessor(folder);
 const engine = await openEngine({
   ...{ model_path: folder, reference_path: null, with_reference: true, image_processor: processor.image_processor },
-  ...{ dtype: "float32", activation_checkpointing: false, pack_weights: true },
+  ...{ dtype: "float32", activation_checkpointing: false, pack_weights: true, deterministic: "run" },
   trainable: { train_vision_tower: train_vision, train_connector: train_vision, train_language_model: true },
   algorithm: {
     ...{ name: "grpo", advantage_centre: "group", advantage_scale: "group", skip_zero_advantage_groups: false },

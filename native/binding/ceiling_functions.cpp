@@ -7,6 +7,8 @@
 #include "binding/guard.h"
 #include "binding/tensors.h"
 #include "ceilings/ceilings.h"
+#include "core/instruction_set.h"
+#include "kernels/kernels.h"
 
 namespace sightloop::binding {
 namespace {
@@ -55,11 +57,21 @@ Napi::Value measure_bandwidth(const Napi::CallbackInfo& info) {
   });
 }
 
+// numerics(): what else rounding depends on, besides threads
+Napi::Value numerics(const Napi::CallbackInfo& info) {
+  auto result = Napi::Object::New(info.Env());
+  result.Set("libtorch", TORCH_VERSION);
+  result.Set("instruction_set", core::instruction_set());
+  result.Set("products", kernels::fastest_product());
+  return result;
+}
+
 }  // namespace
 
 void init_ceiling_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("measureGemm", Napi::Function::New(env, measure_gemm, "measureGemm"));
   exports.Set("measureBandwidth", Napi::Function::New(env, measure_bandwidth, "measureBandwidth"));
+  exports.Set("numerics", Napi::Function::New(env, numerics, "numerics"));
   exports.Set("libtorchVersion", Napi::String::New(env, TORCH_VERSION));
 }
 

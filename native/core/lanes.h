@@ -33,7 +33,17 @@ SIGHTLOOP_INLINE Lanes load(const c10::BFloat16* from) {
   std::memcpy(&x, &wide, sizeof x);
   return x;
 }
+// The first `count` < 16 values, then `filler`.
+template <typename T>
+SIGHTLOOP_INLINE Lanes load_part(const T* from, int64_t count, float filler) {
+  Lanes x = filler - Lanes{};
+  for (int64_t i = 0; i < count; ++i) x[i] = static_cast<float>(from[i]);
+  return x;
+}
 SIGHTLOOP_INLINE void store(float* to, const Lanes& x) { std::memcpy(to, &x, sizeof x); }
+SIGHTLOOP_INLINE void store_part(float* to, int64_t count, const Lanes& x) {
+  for (int64_t i = 0; i < count; ++i) to[i] = x[i];
+}
 SIGHTLOOP_INLINE Lanes splat(float x) { return x - Lanes{}; }
 
 SIGHTLOOP_INLINE float sum(const Lanes& x) {

@@ -57,6 +57,8 @@ Engine::Engine(EngineOptions options, const models::Progress& progress)
                 ": the reference has another vocabulary (", reference_->spec().vocab_size, ") than the policy (",
                 policy_->spec().vocab_size, ")");
   }
+  for (const auto* model : {&policy_, &reference_})
+    if (*model) (*model)->set_products(options_.products);
   optimizer_ = std::make_unique<update::Optimizer>(policy_->parameters(), options_.optimizer);
 }
 

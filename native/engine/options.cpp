@@ -13,6 +13,15 @@ double number_or(const nlohmann::json& json, const char* key, double absent) {
 
 void check_positive(const char* name, int64_t value) { TORCH_CHECK(value > 0, name, " must be positive, got ", value); }
 
+kernels::Products parse_deterministic(const std::string& name, at::ScalarType dtype) {
+  TORCH_CHECK(name == "run" || name == "batch_invariant", "deterministic must be run or batch_invariant, got \"", name,
+              "\"");
+  if (name == "run") return kernels::Products::fastest;
+  TORCH_CHECK(dtype == at::kFloat, "deterministic: batch_invariant needs dtype float32: products in bfloat16 are "
+              "libtorch's, and the last bits of a row change with the number of rows. Set dtype: float32.");
+  return kernels::Products::batch_invariant;
+}
+
 }  // namespace
 
 at::ScalarType parse_dtype(const std::string& name) {
@@ -66,6 +75,7 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   options.threads = json.at("threads");
   options.activation_checkpointing = json.at("activation_checkpointing");
   options.pack_weights = json.at("pack_weights");
+  options.products = parse_deterministic(json.at("deterministic"), options.dtype);
   options.image_cache_bytes = json.at("image_cache_bytes");
   return options;
 }

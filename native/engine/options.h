@@ -24,6 +24,7 @@ struct EngineOptions {
   uint64_t seed = 0;
   int threads = 0;
   bool activation_checkpointing = false, pack_weights = true;
+  kernels::Products products = kernels::Products::fastest;  // `deterministic` in the TypeScript layer
   int64_t image_cache_bytes = 0;
 };
 

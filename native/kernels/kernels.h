@@ -12,10 +12,19 @@
 // T tokens, D model width, N query heads, K key/value heads, H head width, V vocabulary, F feed-forward width.
 namespace sightloop::kernels {
 
-// y = x weight^T + bias.   x [T, in]   weight [out, in]   bias [out] or undefined   returns [T, out]. Differentiable.
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+// Which product a weight multiplies rows with. `fastest`: a library's; the last bits of a row may change with the number of
+// rows. `batch_invariant`: ours, float32 only; a row's result is the same in any company, packed weights or not, bit for bit.
+enum class Products : uint8_t { fastest, batch_invariant };
+
+// y = x weight^T + bias.   x [T, in]   weight [out, in]   bias [out] or undefined   returns [T, out]. Differentiable; the
+// gradients come from the fastest product always.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                  Products products = Products::fastest);
 // The same without a graph: the product every op here uses. x and weight may have any strides.
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                   Products products = Products::fastest);
+// Where the fastest product of float32 comes from on this processor: "onednn" or "libtorch".
+const char* fastest_product();
 // dy^T x, the gradient of a weight.   dy [T, out]   x [T, in]   returns [out, in]
 at::Tensor weight_gradient(const at::Tensor& dy, const at::Tensor& x);
 
@@ -27,6 +36,8 @@ struct PackedWeight {
 PackedWeight pack_weight(const at::Tensor& weight);
 // linear(x, weight, bias) without a graph, any number of rows. A row's result does not depend on the other rows, bit for bit.
 at::Tensor packed_linear(const at::Tensor& x, const PackedWeight& weight, const at::Tensor& bias);
+// packed_linear(x, pack_weight(weight), bias), bit for bit; the weight is packed panel by panel on the way.
+at::Tensor panel_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 // y = x / sqrt(mean(x^2 over D) + epsilon) * weight.   x [T, D]   weight [D]. Differentiable.
 // Source: arXiv:1910.07467 eq. 4.
@@ -44,6 +55,14 @@ at::Tensor swiglu_reference(const at::Tensor& gate_up);
 
 // x * sigmoid(1.702 x). Differentiable. Source: arXiv:1606.08415 section 2.
 at::Tensor quick_gelu(const at::Tensor& x);
+// x * Phi(x), exact. Differentiable. Source: arXiv:1606.08415 section 2.
+at::Tensor gelu(const at::Tensor& x);
+
+// Cosine and sine of every angle, float32. An element's value does not depend on its place, as libtorch's may.
+struct CosSin {
+  at::Tensor cos, sin;  // shape of `angles`, contiguous
+};
+CosSin cos_sin(const at::Tensor& angles);
 
 // Attention inside each of the segments [boundaries[i], boundaries[i + 1]) of packed rows, no row sees another segment.
 //   query [T, N, H]   key, value [T, K, H]   boundaries: ascending, 0 .. T   returns [T, N, H]. Differentiable.
@@ -73,7 +92,7 @@ void store_paged(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tenso
 
 // Logits in float32, products summed in float32 whatever the inputs: bfloat16 logits would be too coarse for log-probs.
 //   hidden [T, D]   weight [V, D]   returns [T, V] float32. Not differentiable.
-at::Tensor head_logits(const at::Tensor& hidden, const at::Tensor& weight);
+at::Tensor head_logits(const at::Tensor& hidden, const at::Tensor& weight, Products products = Products::fastest);
 
 // Log-probability of each target and entropy of each next-token distribution, in float32 and in chunks of rows, so that
 // no [T, V] tensor exists; logits are recomputed in backward.
@@ -83,7 +102,7 @@ struct HeadLogprobs {
   at::Tensor entropy;   // [T] float32, nats. Differentiable.
 };
 HeadLogprobs lm_head_logprobs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
-                              double temperature);
+                              double temperature, Products products = Products::fastest);
 
 struct SampleOptions {
   double temperature = 1;       // 0: greedy, log-probs at temperature 1

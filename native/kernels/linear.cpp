@@ -47,10 +47,10 @@ bool suits_onednn(const at::Tensor& x, const at::Tensor& weight) {
 class Linear : public torch::autograd::Function<Linear> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const std::optional<at::Tensor>& bias) {
+                            const std::optional<at::Tensor>& bias, Products products) {
     context->save_for_backward({x, weight});
     context->saved_data["bias"] = bias.has_value();
-    return product(x, weight, bias.value_or(at::Tensor()));
+    return product(x, weight, bias.value_or(at::Tensor()), products);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
@@ -60,13 +60,18 @@ class Linear : public torch::autograd::Function<Linear> {
     if (context->needs_input_grad(0)) dx = product(dy, saved[1].t(), {});
     if (context->needs_input_grad(1)) dweight = weight_gradient(dy, saved[0]);
     if (context->saved_data["bias"].toBool() && context->needs_input_grad(2)) dbias = dy.sum(0);
-    return {dx, dweight, dbias};
+    return {dx, dweight, dbias, at::Tensor()};
   }
 };
 
 }  // namespace
 
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+const char* fastest_product() {
+  return !processor_is_intel() && linear_pointwise().has_value() ? "onednn" : "libtorch";
+}
+
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, Products products) {
+  if (products == Products::batch_invariant) return panel_linear(x, weight, bias);
   return suits_onednn(x, weight) ? onednn(x, weight, bias) : at::linear(x, weight, bias);
 }
 
@@ -76,11 +81,11 @@ at::Tensor weight_gradient(const at::Tensor& dy, const at::Tensor& x) {
   return dy.size(1) <= x.size(1) ? product(dy.t(), x.t(), {}) : product(x.t(), dy.t(), {}).t().contiguous();
 }
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, Products products) {
   core::check_shape(x, {-1, weight.size(1)}, "linear.x");
-  if (!at::GradMode::is_enabled()) return product(x, weight, bias);
-  if (!suits_onednn(x, weight)) return at::linear(x, weight, bias);
-  return Linear::apply(x, weight, bias.defined() ? std::optional(bias) : std::nullopt);
+  if (!at::GradMode::is_enabled()) return product(x, weight, bias, products);
+  if (products == Products::fastest && !suits_onednn(x, weight)) return at::linear(x, weight, bias);
+  return Linear::apply(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, products);
 }
 
 }  // namespace sightloop::kernels

@@ -9,6 +9,7 @@
 #include "core/cpu.h"
 #include "core/lanes.h"
 #include "kernels/kernels.h"
+#include "kernels/row_sums.h"
 
 namespace sightloop::kernels {
 namespace {
@@ -18,13 +19,12 @@ using core::Lanes;
 
 constexpr int64_t kChunkElements = int64_t{1} << 24;  // logits held at once: 64 MiB of float32
 constexpr int64_t kFewestRows = 128;  // of a chunk: fewer, and the weight's traffic outweighs the product
-constexpr int64_t kBlock = 4096;      // weights summed as floats before doubles take over
 
 int64_t chunk_rows(int64_t vocabulary) { return std::max(kFewestRows, kChunkElements / vocabulary); }
 
 // [rows, V] float32, divided by the temperature
-at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& weight, double temperature) {
-  auto logits = head_logits(hidden, weight);
+at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& weight, double temperature, Products products) {
+  auto logits = head_logits(hidden, weight, products);
   return temperature == 1.0 ? logits : logits.div_(temperature);
 }
 
@@ -35,25 +35,19 @@ struct RowSums {
 
 SIGHTLOOP_CPU_CLONES RowSums sum_row(const float* logits, int64_t count) {
   const float highest = core::maximum(logits, count);
-  double total = 0, weighted = 0;  // of e^(logit - highest), and of that times (logit - highest)
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const auto end = std::min(begin + kBlock, count);
-    Lanes block_total = {}, block_weighted = {};
-    auto i = begin;
-    for (; i + kLanes <= end; i += kLanes) {
-      const Lanes x = core::load(logits + i) - highest, weight = core::exponential(x);
-      block_total += weight;
-      block_weighted += weight * x;
-    }
-    total += core::sum(block_total);
-    weighted += core::sum(block_weighted);
-    for (; i < end; ++i) {
-      const float x = logits[i] - highest, weight = std::exp(x);
-      total += weight;
-      weighted += weight * x;
-    }
-  }
-  return {.log_sum = highest + std::log(total), .mean_logit = highest + weighted / total};
+  // of e^(logit - highest), and of that times (logit - highest)
+  const auto sums = row_sums<2>(
+      count, [&](int64_t i, int64_t valid) __attribute__((always_inline)) {
+        if (valid == kLanes) {
+          const Lanes x = core::load(logits + i) - highest, weight = core::exponential(x);
+          return std::array{weight, weight * x};
+        }
+        const Lanes x = core::load_part(logits + i, valid, highest) - highest;
+        Lanes weight = core::exponential(x);
+        for (auto l = valid; l < kLanes; ++l) weight[l] = 0;
+        return std::array{weight, Lanes(weight * x)};
+      });
+  return {.log_sum = highest + std::log(sums[0]), .mean_logit = highest + sums[1] / sums[0]};
 }
 
 // In place, logits to gradients: d logprob / d logit_j = [j = target] - p_j;  d entropy / d logit_j = -p_j (log p_j + entropy).
@@ -76,13 +70,13 @@ class HeadFunction : public torch::autograd::Function<HeadFunction> {
  public:
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
                                                 const at::Tensor& weight, const at::Tensor& targets,
-                                                double temperature) {
+                                                double temperature, Products products) {
     const auto rows = hidden.size(0), vocabulary = weight.size(0), step = chunk_rows(vocabulary);
     auto logprobs = at::empty({rows}, hidden.options().dtype(at::kFloat));
     auto entropy = at::empty_like(logprobs), log_sums = at::empty_like(logprobs);
     for (int64_t begin = 0; begin < rows; begin += step) {
       const auto count = std::min(step, rows - begin);
-      const auto logits = chunk_logits(hidden.narrow(0, begin, count), weight, temperature);  // [count, V]
+      const auto logits = chunk_logits(hidden.narrow(0, begin, count), weight, temperature, products);  // [count, V]
       at::parallel_for(0, count, 1, [&](int64_t first, int64_t last) {
         for (auto row = first; row < last; ++row) {
           const auto* values = logits.data_ptr<float>() + row * vocabulary;
@@ -115,7 +109,7 @@ class HeadFunction : public torch::autograd::Function<HeadFunction> {
     for (int64_t begin = 0; begin < rows; begin += step) {
       const auto count = std::min(step, rows - begin);
       const auto input = hidden.narrow(0, begin, count);
-      const auto d = chunk_logits(input, weight, temperature);  // [count, V], logits first
+      const auto d = chunk_logits(input, weight, temperature, Products::fastest);  // [count, V], logits first
       at::parallel_for(0, count, 1, [&](int64_t first, int64_t last) {
         for (auto row = first; row < last; ++row) {
           auto* values = d.data_ptr<float>() + row * vocabulary;
@@ -130,21 +124,21 @@ class HeadFunction : public torch::autograd::Function<HeadFunction> {
       dweight = dweight.defined() ? dweight.add_(part) : part;
     }
     if (dweight.defined()) dweight = dweight.to(weight.scalar_type());
-    return {dhidden, dweight, at::Tensor(), at::Tensor()};
+    return {dhidden, dweight, at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
 }  // namespace
 
 HeadLogprobs lm_head_logprobs(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
-                              double temperature) {
+                              double temperature, Products products) {
   core::check_shape(weight, {-1, hidden.size(1)}, "lm_head.weight");
   core::check_shape(targets, {hidden.size(0)}, "lm_head_logprobs.targets");
   TORCH_CHECK(temperature > 0, "lm_head_logprobs: temperature must be > 0, got ", temperature);
   TORCH_CHECK(
       targets.numel() == 0 || (targets.min().item<int64_t>() >= 0 && targets.max().item<int64_t>() < weight.size(0)),
       "lm_head_logprobs: a target is outside the vocabulary of ", weight.size(0));
-  const auto results = HeadFunction::apply(hidden.contiguous(), weight, targets.contiguous(), temperature);
+  const auto results = HeadFunction::apply(hidden.contiguous(), weight, targets.contiguous(), temperature, products);
   return {.logprobs = results[0], .entropy = results[1]};
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/cpu.h"
+#include "core/lanes.h"
 #include "kernels/kernels.h"
 
 namespace sightloop::kernels {
@@ -12,9 +13,17 @@ namespace {
 SIGHTLOOP_CPU_CLONES void forward_rows(const float* x, const float* weight, float* y, float* scales, int64_t rows,
                                        int64_t width, float epsilon) {
   for (int64_t row = 0; row < rows; ++row, x += width, y += width) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < width; ++i) sum += x[i] * x[i];
+    core::Lanes squares = {};  // in one order, however the row lies in memory
+    int64_t first = 0;
+    for (; first + core::kLanes <= width; first += core::kLanes) {
+      const core::Lanes part = core::load(x + first);
+      squares += part * part;
+    }
+    if (first < width) {
+      const core::Lanes part = core::load_part(x + first, width - first, 0);
+      squares += part * part;
+    }
+    const float sum = core::sum(squares);
     const float scale = 1.0F / std::sqrt(sum / static_cast<float>(width) + epsilon);
     scales[row] = scale;
 #pragma omp simd

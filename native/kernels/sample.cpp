@@ -8,6 +8,7 @@
 #include "core/cpu.h"
 #include "core/lanes.h"
 #include "kernels/kernels.h"
+#include "kernels/row_sums.h"
 
 namespace sightloop::kernels {
 namespace {
@@ -55,11 +56,15 @@ SIGHTLOOP_CPU_CLONES void weigh(float* x, int64_t count, float highest) {
   int64_t i = 0;
   for (; i + core::kLanes <= count; i += core::kLanes)
     core::store(x + i, core::exponential(core::load(x + i) - highest));
-  float rest[core::kLanes];
-  std::fill_n(rest, core::kLanes, kMinusInfinity);
-  std::copy(x + i, x + count, rest);
-  core::store(rest, core::exponential(core::load(rest) - highest));
-  std::copy_n(rest, count - i, x + i);
+  if (i < count)
+    core::store_part(x + i, count - i, core::exponential(core::load_part(x + i, count - i, highest) - highest));
+}
+
+SIGHTLOOP_CPU_CLONES double row_sum(const float* x, int64_t count) {
+  return row_sums<1>(
+      count, [&](int64_t i, int64_t valid) __attribute__((always_inline)) {
+        return std::array{valid == core::kLanes ? core::load(x + i) : core::load_part(x + i, valid, 0)};
+      })[0];
 }
 
 SIGHTLOOP_CPU_CLONES float block_sum(const float* x, int64_t count) {
@@ -133,7 +138,7 @@ Sample sample(std::span<const float> logits, const SampleOptions& options, doubl
   scale(logits, options.temperature, scratch);
   float highest = maximum(scratch.data(), count);
   weigh(scratch.data(), count, highest);
-  const double log_sum = highest + std::log(sum(scratch));  // of the whole vocabulary
+  const double log_sum = highest + std::log(row_sum(scratch.data(), count));  // of the whole vocabulary
   TORCH_CHECK(std::isfinite(log_sum), "the model's logits are not finite: its weights have diverged, or are damaged");
 
   // Without a filter the weights serve on, unless all that is not banned has underflowed.

@@ -9,8 +9,9 @@ kernels::HeadLogprobs completion_logprobs(const Model& model, const core::Packed
                                           core::AttentionContext& context) {
   const auto embedded = model.embed(packed.token_ids, image_features);
   const auto hidden = model.forward(embedded, packed.positions, context, nullptr);
-  return kernels::lm_head_logprobs(hidden.index_select(0, packed.predicting_rows), model.head().weight, packed.targets,
-                                   temperature);
+  const auto& head = model.head();
+  return kernels::lm_head_logprobs(hidden.index_select(0, packed.predicting_rows), head.weight, packed.targets,
+                                   temperature, head.products);
 }
 
 }  // namespace sightloop::models

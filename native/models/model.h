@@ -62,8 +62,10 @@ class Model {
   at::ScalarType dtype() const { return head().weight.scalar_type(); }
   //   hidden [T, D]   returns [T, V] float32, without a graph
   at::Tensor logits(const at::Tensor& hidden, bool sampling) const;
-  // Every linear of the language model, the head included.
+  // Every linear of the language model, the head included; every one of the vision tower and its connector.
   virtual void visit_linears(const std::function<void(modules::Linear&)>& visit) = 0;
+  virtual void visit_vision_linears(const std::function<void(modules::Linear&)>& visit) = 0;
+  void set_products(kernels::Products products);
 
   // Keep only the input of every block for the backward pass, and compute the rest again.
   void set_activation_checkpointing(bool on) { activation_checkpointing_ = on; }

@@ -81,6 +81,12 @@ Qwen25VlVisionTower::Qwen25VlVisionTower(core::ParameterRegistry& registry, cons
   merger_second_ = create_linear(registry, connector, {"visual.merger.mlp.2"}, {config.output_width}, merged, true);
 }
 
+void Qwen25VlVisionTower::visit_linears(const std::function<void(modules::Linear&)>& visit) {
+  for (auto& [attention_norm, attention, mlp_norm, mlp] : blocks_)
+    for (auto* linear : {&attention.query_key_value, &attention.output, &mlp.gate_up, &mlp.down}) visit(*linear);
+  for (auto* linear : {&patch_embedding_, &merger_first_, &merger_second_}) visit(*linear);
+}
+
 at::Tensor Qwen25VlVisionTower::operator()(const at::Tensor& patches, std::span<const GridThw> grids,
                                            bool checkpointing, core::Taps* taps) const {
   const auto unit = config_.patches.merged();
@@ -106,7 +112,7 @@ at::Tensor Qwen25VlVisionTower::operator()(const at::Tensor& patches, std::span<
   }
   core::tap(taps, "vision.last_hidden_state", x);
   x = merger_norm_(x).view({-1, config_.width * unit});  // [M, D unit]
-  x = merger_second_(at::gelu(merger_first_(x)));
+  x = merger_second_(kernels::gelu(merger_first_(x)));
   const auto merged = x.index_select(0, order.argsort());
   core::tap(taps, "vision.merged", merged);
   return merged;

@@ -54,6 +54,12 @@ Qwen2VlVisionTower::Qwen2VlVisionTower(core::ParameterRegistry& registry, const 
   merger_second_ = create_linear(registry, connector, {"visual.merger.mlp.2"}, {config.output_width}, merged, true);
 }
 
+void Qwen2VlVisionTower::visit_linears(const std::function<void(modules::Linear&)>& visit) {
+  for (auto& [attention_norm, attention, mlp_norm, mlp] : blocks_)
+    for (auto* linear : {&attention.query_key_value, &attention.output, &mlp.up, &mlp.down}) visit(*linear);
+  for (auto* linear : {&patch_embedding_, &merger_first_, &merger_second_}) visit(*linear);
+}
+
 at::Tensor Qwen2VlVisionTower::operator()(const at::Tensor& patches, std::span<const GridThw> grids, bool checkpointing,
                                           core::Taps* taps) const {
   const auto frames = frame_boundaries(grids);
@@ -67,7 +73,7 @@ at::Tensor Qwen2VlVisionTower::operator()(const at::Tensor& patches, std::span<c
     x = modules::run_block(blocks_[i], x, rotary, static_cast<int64_t>(i), context, checkpointing);
   core::tap(taps, "vision.last_hidden_state", x);
   x = merger_norm_(x).view({-1, config_.width * config_.patches.merged()});  // [M, D merged]
-  x = merger_second_(at::gelu(merger_first_(x)));
+  x = merger_second_(kernels::gelu(merger_first_(x)));
   core::tap(taps, "vision.merged", x);
   return x;
 }

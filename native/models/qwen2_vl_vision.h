@@ -18,6 +18,7 @@ class Qwen2VlVisionTower {
   //   patches [P, elements]   returns [M, output_width]
   at::Tensor operator()(const at::Tensor& patches, std::span<const GridThw> grids, bool checkpointing,
                         core::Taps* taps) const;
+  void visit_linears(const std::function<void(modules::Linear&)>& visit);
 
  private:
   Config config_;

@@ -44,7 +44,8 @@ at::Tensor patch_positions(std::span<const GridThw> grids, int64_t merge_size) {
 modules::RotaryAngles patch_rotary(const at::Tensor& positions, int64_t head_width) {
   const auto frequencies = modules::rotary_frequencies(head_width / 2, kRotaryTheta);    // [H/4]
   const auto angles = (positions.to(at::kFloat).unsqueeze(2) * frequencies).flatten(1);  // [P, H/2]
-  return {.cos = angles.cos(), .sin = angles.sin()};
+  const auto [cos, sin] = kernels::cos_sin(angles);
+  return {.cos = cos, .sin = sin};
 }
 
 std::vector<int64_t> frame_boundaries(std::span<const GridThw> grids) {

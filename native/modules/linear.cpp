@@ -13,7 +13,7 @@ constexpr int64_t kMostPackedRows = 512;  // from there on the unpacked product 
 
 at::Tensor Linear::operator()(const at::Tensor& x, bool sampling) const {
   const bool packs = sampling && packed.panels.defined() && x.size(0) <= kMostPackedRows;
-  return packs ? kernels::packed_linear(x, packed, bias) : kernels::linear(x, weight, bias);
+  return packs ? kernels::packed_linear(x, packed, bias) : kernels::linear(x, weight, bias, products);
 }
 
 void Linear::pack() {

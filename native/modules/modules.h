@@ -20,6 +20,7 @@ struct Linear {
   at::Tensor weight;             // [out, in]
   at::Tensor bias;               // [out] or undefined
   kernels::PackedWeight packed;  // the weight once more, while there is one: used for few rows when sampling
+  kernels::Products products = kernels::Products::fastest;
 
   at::Tensor operator()(const at::Tensor& x, bool sampling = false) const;
   void pack();  // float32 only

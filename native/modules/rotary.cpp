@@ -21,7 +21,8 @@ RotaryAngles multimodal_rotary(const at::Tensor& positions, const at::Tensor& fr
               ". Check mrope_section in config.json.");
   const auto axis = at::tensor(axes, at::kLong);
   const auto angles = positions.index_select(0, axis).to(at::kFloat).t() * frequencies;  // [T, H/2]
-  return {.cos = angles.cos().contiguous(), .sin = angles.sin().contiguous()};
+  const auto [cos, sin] = kernels::cos_sin(angles);
+  return {.cos = cos, .sin = sin};
 }
 
 }  // namespace sightloop::modules

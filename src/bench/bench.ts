@@ -1,6 +1,6 @@
 import { algorithmSchema } from "../config/algorithms.js";
 import { defaultThreads } from "../engine/addon.js";
-import type { Dtype, EngineOptions } from "../engine/engine.js";
+import type { Deterministic, Dtype, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "../pipeline/data/processor.js";
 import { locateModel } from "../hub/locate.js";
@@ -18,6 +18,7 @@ export interface StepOptions extends StepWork {
   readonly trainable: "all" | "language_model";
   readonly tokens_per_microbatch: number;
   readonly dtype: Dtype;
+  readonly deterministic: Deterministic;
   readonly activation_checkpointing: boolean;
   /** 0 takes all cores. */
   readonly threads: number;
@@ -148,6 +149,7 @@ function engineOptions(options: StepOptions, processor: Processor, threads: numb
       dtype: options.dtype,
       activation_checkpointing: options.activation_checkpointing,
       pack_weights: true,
+      deterministic: options.deterministic,
     },
   };
 }

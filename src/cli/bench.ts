@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bench, type BenchOptions } from "../bench/bench.js";
 import { type Sweep, sweep } from "../bench/sweep.js";
-import type { Dtype } from "../engine/engine.js";
+import type { Deterministic, Dtype } from "../engine/engine.js";
 import { libtorchVersion } from "../engine/ceilings.js";
 import { UserError } from "../errors.js";
 import { manifest } from "../reports/manifest.js";
@@ -28,6 +28,7 @@ export interface BenchArguments {
   readonly reference: boolean;
   readonly "tokens-per-microbatch": number;
   readonly dtype: Dtype;
+  readonly deterministic: Deterministic;
   readonly "activation-checkpointing": boolean;
   readonly sweep: Sweep | undefined;
   readonly seed: number;
@@ -92,7 +93,11 @@ const benchOptions = (args: BenchArguments, model_path: string): BenchOptions =>
   ...{ image: args.image, images_per_prompt: args["images-per-prompt"], prompt_tokens: args["prompt-tokens"] },
   ...{ steps: args.steps, trainable: args.trainable, with_reference: args.reference, threads: args.threads },
   ...{ tokens_per_microbatch: args["tokens-per-microbatch"], seed: args.seed, limit_seconds },
-  ...{ dtype: args.dtype, activation_checkpointing: args["activation-checkpointing"] },
+  ...{
+    dtype: args.dtype,
+    deterministic: args.deterministic,
+    activation_checkpointing: args["activation-checkpointing"],
+  },
 });
 
 /** A preset's model with random weights, `factor` times as wide. */
@@ -114,6 +119,6 @@ const commandOf = (args: BenchArguments): string =>
     ...(args["prompt-tokens"] === undefined ? [] : [`--prompt-tokens ${args["prompt-tokens"]}`]),
     `--steps ${args.steps} --trainable ${args.trainable}${args.reference ? "" : " --no-reference"}`,
     `--tokens-per-microbatch ${args["tokens-per-microbatch"]} --seed ${args.seed} --threads ${args.threads}`,
-    `--dtype ${args.dtype}${args["activation-checkpointing"] ? " --activation-checkpointing" : ""}`,
+    `--dtype ${args.dtype} --deterministic ${args.deterministic}${args["activation-checkpointing"] ? " --activation-checkpointing" : ""}`,
     ...(args.sweep === undefined ? [] : [`--sweep ${args.sweep}`]),
   ].join(" ");

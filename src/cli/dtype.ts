@@ -4,3 +4,10 @@ export const dtypeOption = {
   default: "float32" as const,
   describe: "of weights and activations: bfloat16 takes half the memory, float32 is usually faster on a CPU",
 };
+
+/** What repeats bit for bit, as an option of a command. */
+export const deterministicOption = {
+  choices: ["run", "batch_invariant"] as const,
+  default: "run" as const,
+  describe: "what repeats bit for bit: the run, or each completion in any batch (float32 only, slower)",
+};

@@ -1,6 +1,6 @@
 import { evaluationSettingSchema } from "../config/sections.js";
 import { datasetSchema, openDataset } from "../datasets/registry.js";
-import type { Dtype } from "../engine/engine.js";
+import type { Deterministic, Dtype } from "../engine/engine.js";
 import { UserError } from "../errors.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import type { EvaluationResult } from "../evaluate/result.js";
@@ -24,6 +24,7 @@ export interface EvaluateArguments {
   readonly "max-concurrent-completions": number;
   readonly "system-prompt": string | undefined;
   readonly dtype: Dtype;
+  readonly deterministic: Deterministic;
   readonly seed: number;
   readonly threads: number;
   readonly json: boolean;
@@ -41,12 +42,15 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
   const { signal } = interrupt;
   using download = downloadBar();
   const hub = { signal, on_progress: download.show };
-  const { seed, threads, dtype } = args;
+  const { seed, threads, dtype, deterministic } = args;
   try {
     const dataset = await openDataset(dataset_config, { base_folder: process.cwd(), hub });
     using loading = loadingBar(`loading ${args.model}`);
     const opening = { signal, on_progress: loading.show };
-    await using model = await openInference({ model_path: args.model, seed, threads, dtype, hub }, opening);
+    await using model = await openInference(
+      { model_path: args.model, seed, threads, dtype, deterministic, hub },
+      opening,
+    );
     loading.clear();
     using present = presenter({ json: false });
     const events = withPhase(

@@ -1,4 +1,4 @@
-import type { Dtype } from "../engine/engine.js";
+import type { Deterministic, Dtype } from "../engine/engine.js";
 import { UserError } from "../errors.js";
 import { buildPrompts } from "../pipeline/data/prompts.js";
 import { openInference } from "../pipeline/inference.js";
@@ -18,6 +18,7 @@ export interface GenerateArguments {
   readonly "top-k": number;
   readonly "max-completion-tokens": number;
   readonly dtype: Dtype;
+  readonly deterministic: Deterministic;
   readonly seed: number;
   readonly threads: number;
   readonly json: boolean;
@@ -33,12 +34,12 @@ export async function generate(args: GenerateArguments): Promise<void> {
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
   try {
-    const { model: model_path, seed, threads, dtype } = args;
+    const { model: model_path, seed, threads, dtype, deterministic } = args;
     using loading = loadingBar(`loading ${model_path}`);
     using download = downloadBar();
     const hub = { signal, on_progress: download.show };
     await using model = await openInference(
-      { model_path, seed, threads, dtype, hub },
+      { model_path, seed, threads, dtype, deterministic, hub },
       { signal, on_progress: loading.show },
     );
     loading.clear();

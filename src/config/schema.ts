@@ -94,7 +94,7 @@ export const sftConfigSchema = z
 export type SftConfig = z.infer<typeof sftConfigSchema>;
 
 function checkCommon(
-  config: Pick<SftConfig, "steps" | "epochs" | "model" | "evaluate" | "datasets" | "checkpoint">,
+  config: Pick<SftConfig, "steps" | "epochs" | "model" | "evaluate" | "datasets" | "checkpoint" | "deterministic">,
   issue: Issue,
 ): void {
   if ((config.steps === undefined) === (config.epochs === undefined))
@@ -102,6 +102,8 @@ function checkCommon(
   const { train_vision_tower, train_connector, train_language_model } = config.model;
   if (!train_vision_tower && !train_connector && !train_language_model)
     issue(["model"], "nothing is trained: set train_language_model, train_connector or train_vision_tower");
+  if (config.deterministic === "batch_invariant" && config.model.dtype !== "float32")
+    issue(["deterministic"], `batch_invariant needs model.dtype: float32, got ${config.model.dtype}`);
   const { every_steps, splits } = config.evaluate;
   checkBest(config, issue);
   if (every_steps > 0 && !splits.some((split) => config.datasets[split] !== null))

@@ -10,6 +10,8 @@ const path = z.string().min(1);
 export const dtypeSchema = z.enum(["float32", "bfloat16"]);
 export type Dtype = z.infer<typeof dtypeSchema>;
 
+export const deterministicSchema = z.enum(["run", "batch_invariant"]);
+
 export const modelSchema = z.strictObject({
   /** Folder in the Hugging Face layout: config.json, *.safetensors, tokenizer and preprocessor files. */
   path,
@@ -134,6 +136,11 @@ export const common = {
   threads: size.default(0),
   /** Keep a second copy of the language model's weights while sampling, in a layout that decodes faster. */
   pack_weights: z.boolean().default(true),
+  /**
+   * What is repeated bit for bit. run: this run, on the same machine. batch_invariant: also each completion in any batch,
+   * and its log-probs in sampling, scoring and training alike; float32 only, somewhat slower.
+   */
+  deterministic: deterministicSchema.default("run"),
   /** Keep only every block's input for the backward pass: less memory, a third more work. Does not change the result. */
   activation_checkpointing: z.boolean().default(false),
   /** Bytes of resized images and vision features kept between steps. */

@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../errors.js";
 import type { ByteProgress, Dtype, FinishReason, MemoryUse, ModelInfo, RolloutTimings, UpdateStats } from "./engine.js";
+import type { Numerics } from "./numerics.js";
 
 declare const kind: unique symbol;
 /** A handle that only the addon can read. */
@@ -122,6 +123,7 @@ export interface Addon {
   ): Promise<number>;
   measureBandwidth(bytes: number, threads: number, seconds: number): Promise<number>;
   readonly libtorchVersion: string;
+  numerics(): Omit<Numerics, "threads">;
   createStopSource(): StopSource;
   requestStop(source: StopSource): void;
 

@@ -68,6 +68,13 @@ export interface OptimizerOptions {
  */
 export type Dtype = "float32" | "bfloat16";
 
+/**
+ * What is repeated bit for bit (docs/determinism.md). `run`: a run with the same config on the same machine. With
+ * `batch_invariant`, float32 only, also each completion in any company: its ids and log-probs depend neither on the others
+ * in the batch nor on how the work is cut, and the log-probs recorded while sampling are the scored ones.
+ */
+export type Deterministic = "run" | "batch_invariant";
+
 export interface EngineOptions {
   /** Folder in the Hugging Face layout: config.json and *.safetensors. */
   readonly model_path: string;
@@ -92,6 +99,7 @@ export interface EngineOptions {
   readonly activation_checkpointing: boolean;
   /** While sampling, keep the language model's weights once more in the layout that decoding is fastest with. */
   readonly pack_weights: boolean;
+  readonly deterministic: Deterministic;
   /** Bytes of resized images and frozen vision features kept for reuse. */
   readonly image_cache_bytes: number;
 }

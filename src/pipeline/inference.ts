@@ -1,4 +1,4 @@
-import type { Dtype, Engine, EngineOptions, OpenOptions } from "../engine/engine.js";
+import type { Deterministic, Dtype, Engine, EngineOptions, OpenOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { locateModel } from "../hub/locate.js";
 import type { HubOptions } from "../hub/options.js";
@@ -11,6 +11,7 @@ export interface InferenceOptions {
   readonly threads: number;
   readonly dtype: Dtype;
   readonly hub?: HubOptions | undefined;
+  readonly deterministic: Deterministic;
 }
 
 export interface Inference extends AsyncDisposable {
@@ -20,7 +21,7 @@ export interface Inference extends AsyncDisposable {
 
 /** A model to sample from: nothing is trainable, so no gradients or moments are held. */
 export async function openInference(
-  { model_path: given_path, seed, threads, dtype, hub }: InferenceOptions,
+  { model_path: given_path, seed, threads, dtype, deterministic, hub }: InferenceOptions,
   opening: OpenOptions = {},
 ): Promise<Inference> {
   const { path: model_path } = await locateModel(given_path, hub);
@@ -38,6 +39,7 @@ export async function openInference(
       ...{ schedule: "constant", warmup_steps: 0, total_steps: 1, min_learning_rate_ratio: 0 },
     },
     ...{ completions_per_update: 1, tokens_per_microbatch: 1, update_epochs: 1 },
+    deterministic,
     ...{ seed, threads, activation_checkpointing: false, pack_weights: true, image_cache_bytes: 2 ** 30 },
   };
   const engine = await openEngine(options, opening);

@@ -61,6 +61,7 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
   let saved = record.resumed && { step: record.resumed.cursor.step, path: record.resumed.folder };
   const { num_parameters, num_trainable_parameters } = loop;
   yield { type: "started", step: at.step, steps, num_parameters, num_trainable_parameters, run_folder: record.folder };
+  for (const message of record.notes) yield { type: "note", message };
   if (at.step > steps)
     yield {
       type: "note",

@@ -6,6 +6,7 @@ import { type DatasetConfig, openDataset } from "../datasets/registry.js";
 import type { AlgorithmOptions } from "../engine/algorithm-options.js";
 import type { ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
+import { numerics } from "../engine/numerics.js";
 import { UserError } from "../errors.js";
 import { type HealthMonitor, healthMonitor } from "../health/monitor.js";
 import type { HubOptions } from "../hub/options.js";
@@ -240,6 +241,7 @@ function engineOptions(
     threads: config.threads,
     activation_checkpointing: config.activation_checkpointing,
     pack_weights: config.pack_weights,
+    deterministic: config.deterministic,
     image_cache_bytes: config.image_cache_bytes,
   };
 }
@@ -253,7 +255,7 @@ async function openRecord(
   return openRunFolder({
     folder: config.run_folder,
     config,
-    manifest: await manifest(config.seed, { training_samples: num_items ?? null }),
+    manifest: await manifest(config.seed, { training_samples: num_items ?? null, numerics: numerics(config.threads) }),
     resume,
     keep: { last: config.checkpoint.keep_last, best: config.checkpoint.keep_best },
   });

@@ -20,6 +20,7 @@ import { writeDiverged } from "./diverged-files.js";
 import { type ImageFile, imageStore } from "./image-files.js";
 import { isLockFile, lockFolder } from "./lock.js";
 import { openMetricsFile, readMetrics, stepMetrics } from "./metrics-file.js";
+import { manifestName, numericsNote } from "./numerics-change.js";
 import { rewind } from "./rewind.js";
 import { type RowText, writeRollouts } from "./rollout-files.js";
 
@@ -46,6 +47,8 @@ export interface RunRecord extends AsyncDisposable {
   readonly resumed: Checkpoint | undefined;
   /** Metrics of the steps up to there. */
   history(): Promise<readonly { readonly step: number; readonly metrics: Metrics }[]>;
+  /** What a person should know about the resume. */
+  readonly notes: readonly string[];
   step(record: StepRecord): Promise<void>;
   /** Keeps the batch in diverged/. Returns the path of the Arrow file; a .json of the same name says what was wrong. */
   diverged(batch: DivergedBatch): Promise<string | null>;
@@ -83,9 +86,10 @@ export async function openRunFolder(options: RunFolderOptions): Promise<RunRecor
       for (const part of [".", "images", "rollouts", "checkpoints"]) await sweep(join(folder, part));
       const resumed = options.resume ? await rewind(options) : undefined;
       await writeAtomically(join(folder, "config.yaml"), configYaml(options.config));
-      const manifest = resumed === undefined ? "manifest.json" : `manifest-resumed-${resumed.cursor.step}.json`;
-      await writeAtomically(join(folder, manifest), `${JSON.stringify(options.manifest, null, 2)}\n`);
-      return await record(options, resumed, unlock);
+      const step = resumed?.cursor.step;
+      const note = step === undefined ? undefined : await numericsNote(folder, step, options.manifest);
+      await writeAtomically(join(folder, manifestName(step)), `${JSON.stringify(options.manifest, null, 2)}\n`);
+      return await record(options, resumed, note === undefined ? [] : [note], unlock);
     } catch (error) {
       await unlock();
       throw error;
@@ -98,6 +102,7 @@ export const noRecord: RunRecord = {
   folder: null,
   resumed: undefined,
   history: async () => [],
+  notes: [],
   step: async () => {},
   diverged: async () => null,
   alarm: async () => {},
@@ -111,6 +116,7 @@ export const noRecord: RunRecord = {
 async function record(
   { folder, config, keep }: RunFolderOptions,
   resumed: Checkpoint | undefined,
+  notes: readonly string[],
   unlock: () => Promise<void>,
 ): Promise<RunRecord> {
   const metrics_path = join(folder, "metrics.jsonl");
@@ -128,6 +134,7 @@ async function record(
     folder,
     resumed,
     history: async () => (resumed === undefined ? [] : stepMetrics(await readMetrics(metrics_path))),
+    notes,
     step: ({ step, metrics, trajectories, texts, images }) =>
       keeping(async () => {
         if (images !== undefined) await storeImages(images);

@@ -211,6 +211,7 @@ test("a process that exits while the engine works ends at once, with its own exi
       threads: 1,
       activation_checkpointing: false,
       pack_weights: true,
+      deterministic: "run",
       image_cache_bytes: 1,
     };
     const script = join(folder, "exit.cjs");

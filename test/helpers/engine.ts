@@ -49,6 +49,7 @@ export async function openTestEngine(
     threads: 0,
     activation_checkpointing: false,
     pack_weights: true,
+    deterministic: "run",
     image_cache_bytes: 1 << 28,
     ...overrides,
   });

@@ -11,6 +11,7 @@ import { openTestEngine, sampling } from "../helpers/engine.js";
 import { maxAbsDiff } from "../helpers/fixtures.js";
 import { below, type Random, randomOf } from "../helpers/mutate.js";
 import { randomImage, randomModel } from "../helpers/random-model.js";
+import { randomPrompts, randomRows, words } from "../helpers/random-rows.js";
 import { alignedFloats, completionValues, rolloutOf, type Row, trajectoriesOf } from "../helpers/trajectories.js";
 
 /** SIGHTLOOP_RANDOM_MODELS=100 looks further. */
@@ -21,39 +22,6 @@ const gradient_tolerance = 2e-4;
 
 const root = mkdtempSync(join(tmpdir(), "sightloop-random-"));
 afterAll(() => rmSync(root, { recursive: true }));
-
-const words = (random: Random, count: number) => Array.from({ length: count }, () => below(random, 300));
-
-/** Three to five prompts with none to two images each. */
-async function randomPrompts(random: Random, engine: Engine, images: readonly DecodedImage[]): Promise<PromptRow[]> {
-  const grids = await engine.addImages(images);
-  return Array.from({ length: 3 + below(random, 3) }, (_, row) => {
-    const shown = Array.from({ length: below(random, 3) }, () => below(random, images.length));
-    const token_ids = [
-      ...words(random, 1 + below(random, 6)),
-      ...shown.flatMap((image) => [
-        ...Array.from({ length: grids[image]!.num_tokens }, () => engine.model.image_token_id),
-        ...words(random, below(random, 3)), // images may touch
-      ]),
-      ...words(random, 1 + below(random, 8)),
-    ];
-    return {
-      prompt_id: row,
-      sample_id: `${row}`,
-      token_ids: Int32Array.from(token_ids),
-      image_ids: shown.map((image) => images[image]!.id),
-    };
-  });
-}
-
-/** One to four completions of each prompt, of one to twelve tokens. */
-const randomRows = (random: Random, prompts: readonly PromptRow[]): Row[] =>
-  prompts.flatMap(({ prompt_id, token_ids, image_ids }) =>
-    Array.from({ length: 1 + below(random, 4) }, (_, sample_index): Row => ({
-      ...{ prompt_id, sample_index, prompt: token_ids, image_ids: [...image_ids] },
-      completion: Int32Array.from(words(random, 1 + below(random, 12))),
-    })),
-  );
 
 const logprobs = async (engine: Engine, rows: readonly Row[]) =>
   completionValues(rows, listValues<Float32Array>(await engine.score(rolloutOf(rows), "policy"), "logprobs").values);

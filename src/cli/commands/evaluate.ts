@@ -1,5 +1,5 @@
 import type { CommandModule } from "yargs";
-import { dtypeOption } from "../dtype.js";
+import { deterministicOption, dtypeOption } from "../dtype.js";
 import type { EvaluateArguments } from "../evaluate-model.js";
 
 export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
@@ -26,6 +26,7 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
       .option("max-concurrent-completions", { type: "number", default: 64 })
       .option("system-prompt", { type: "string", describe: "instead of the chat template's own" })
       .option("dtype", dtypeOption)
+      .option("deterministic", deterministicOption)
       .option("seed", { type: "number", default: 0 })
       .option("threads", { type: "number", default: 0, describe: "0 takes all cores" })
       .option("json", { type: "boolean", default: false, describe: "one JSON object" })

@@ -1,5 +1,5 @@
 import type { CommandModule } from "yargs";
-import { dtypeOption } from "../dtype.js";
+import { deterministicOption, dtypeOption } from "../dtype.js";
 import type { GenerateArguments } from "../generate.js";
 
 export const generateCommand: CommandModule<object, GenerateArguments> = {
@@ -24,6 +24,7 @@ export const generateCommand: CommandModule<object, GenerateArguments> = {
       .option("top-k", { type: "number", default: 0, describe: "0 keeps every token" })
       .option("max-completion-tokens", { type: "number", default: 512 })
       .option("dtype", dtypeOption)
+      .option("deterministic", deterministicOption)
       .option("seed", { type: "number", default: 0 })
       .option("threads", { type: "number", default: 0, describe: "0 takes all cores" })
       .option("json", { type: "boolean", default: false, describe: "one JSON object at the end, no streaming" })

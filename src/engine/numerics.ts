@@ -1,0 +1,18 @@
+import { defaultThreads, loadAddon } from "./addon.js";
+
+/** What the last bits of a result depend on, besides the config: another machine agrees in these or rounds otherwise. */
+export interface Numerics {
+  readonly libtorch: string;
+  /** Of this process, as it will use them. */
+  readonly threads: number;
+  /** Of the addon's own kernels, as the loader dispatched them. */
+  readonly instruction_set: "avx512" | "avx2" | "baseline";
+  /** Where float32 products of `deterministic: run` come from, chosen by the processor's vendor. */
+  readonly products: "onednn" | "libtorch";
+}
+
+/** `threads`: as in EngineOptions, 0 takes all cores. */
+export const numerics = (threads: number): Numerics => {
+  const { libtorch, instruction_set, products } = loadAddon().numerics();
+  return { libtorch, threads: threads > 0 ? threads : defaultThreads(), instruction_set, products };
+};
