@@ -93,7 +93,11 @@ const benchOptions = (args: BenchArguments, model_path: string): BenchOptions =>
   ...{ image: args.image, images_per_prompt: args["images-per-prompt"], prompt_tokens: args["prompt-tokens"] },
   ...{ steps: args.steps, trainable: args.trainable, with_reference: args.reference, threads: args.threads },
   ...{ tokens_per_microbatch: args["tokens-per-microbatch"], seed: args.seed, limit_seconds },
-  ...{ dtype: args.dtype, deterministic: args.deterministic, activation_checkpointing: args["activation-checkpointing"] },
+  ...{
+    dtype: args.dtype,
+    deterministic: args.deterministic,
+    activation_checkpointing: args["activation-checkpointing"],
+  },
 });
 
 /** A preset's model with random weights, `factor` times as wide. */

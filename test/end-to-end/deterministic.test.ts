@@ -10,7 +10,10 @@ test("batch_invariant: sampler and trainer agree exactly in every step, and any 
   const sampled = [];
   for (const [name, changes] of [
     ["whole", {}],
-    ["cut", { tokens_per_microbatch: 40, sampling: { max_completion_tokens: 8, max_concurrent_completions: 5 }, threads: 1 }],
+    [
+      "cut",
+      { tokens_per_microbatch: 40, sampling: { max_completion_tokens: 8, max_concurrent_completions: 5 }, threads: 1 },
+    ],
   ] as const) {
     const folder = place.path(name);
     const { events, error } = await trainHere(
@@ -25,8 +28,7 @@ test("batch_invariant: sampler and trainer agree exactly in every step, and any 
     expect(steps).toHaveLength(3);
     for (const { metrics } of steps) expect(metrics["rollout_mismatch_max"]).toBe(0);
     const table = tableFromIPC(readFileSync(`${folder}/rollouts/step-000001.arrow`));
-    const column = (which: string) =>
-      [...table.getChild(which)!].map((row: Iterable<number>) => [...row]);
+    const column = (which: string) => [...table.getChild(which)!].map((row: Iterable<number>) => [...row]);
     sampled.push(["token_ids", "rollout_logprobs", "policy_logprobs", "reference_logprobs"].map(column));
   }
   expect(sampled[1]).toEqual(sampled[0]);

@@ -21,7 +21,13 @@ function open() {
       ...{ schedule: "constant", warmup_steps: 0, total_steps: 1, min_learning_rate_ratio: 0 },
     },
     ...{ completions_per_update: 8, tokens_per_microbatch: 1000, update_epochs: 1, seed: 0, threads: 2 },
-    ...{ dtype: "float32", activation_checkpointing: false, pack_weights: true, deterministic: "run", image_cache_bytes: 2 ** 26 },
+    ...{
+      dtype: "float32",
+      activation_checkpointing: false,
+      pack_weights: true,
+      deterministic: "run",
+      image_cache_bytes: 2 ** 26,
+    },
   });
 }
 const prompts = promptBatch([{ prompt_id: 0, sample_id: "a", token_ids: Int32Array.of(5, 6, 7), image_ids: [] }]);

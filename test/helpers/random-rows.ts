@@ -6,7 +6,11 @@ import type { Row } from "./trajectories.js";
 export const words = (random: Random, count: number) => Array.from({ length: count }, () => below(random, 300));
 
 /** Three to five prompts with none to two images each. */
-export async function randomPrompts(random: Random, engine: Engine, images: readonly DecodedImage[]): Promise<PromptRow[]> {
+export async function randomPrompts(
+  random: Random,
+  engine: Engine,
+  images: readonly DecodedImage[],
+): Promise<PromptRow[]> {
   const grids = await engine.addImages(images);
   return Array.from({ length: 3 + below(random, 3) }, (_, row) => {
     const shown = Array.from({ length: below(random, 3) }, () => below(random, images.length));

@@ -34,7 +34,13 @@ const options = (model_path, processor) => ({
     ...{ schedule: "constant", warmup_steps: 0, total_steps: 1, min_learning_rate_ratio: 0 },
   },
   ...{ completions_per_update: 8, tokens_per_microbatch: 1000, update_epochs: 1, seed: 0, threads: 1 },
-  ...{ dtype: "float32", activation_checkpointing: false, pack_weights: true, deterministic: "run", image_cache_bytes: 2 ** 26 },
+  ...{
+    dtype: "float32",
+    activation_checkpointing: false,
+    pack_weights: true,
+    deterministic: "run",
+    image_cache_bytes: 2 ** 26,
+  },
 });
 const sampling = {
   ...{ temperature: 1, top_k: 5, top_p: 0.9, max_completion_tokens: 3, stop_token_ids: [], seed: 0, step: 0 },

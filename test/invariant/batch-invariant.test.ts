@@ -40,7 +40,8 @@ describe.each(Array.from({ length: num_models }, (_, seed) => seed))("random mod
   let prompts: readonly PromptRow[];
 
   async function open(overrides: Partial<EngineOptions> = {}): Promise<Engine> {
-    const opened = (await openTestEngine(folder, { deterministic: "batch_invariant", threads: 1, ...overrides })).engine;
+    const opened = (await openTestEngine(folder, { deterministic: "batch_invariant", threads: 1, ...overrides }))
+      .engine;
     await opened.addImages(images);
     engines.push(opened);
     return opened;
@@ -104,9 +105,7 @@ describe.each(Array.from({ length: num_models }, (_, seed) => seed))("random mod
       const rollouts = await learner.generate(promptBatch([...prompts]), 4, options());
       const reward = Float32Array.from({ length: rollouts.numRows }, (_, row) => (row * 7) % 5);
       const reference = await learner.score(rollouts, "reference");
-      const stats = await learner.update(
-        await learner.advantages(rollouts, { reward, breakdown: {} }, { reference }),
-      );
+      const stats = await learner.update(await learner.advantages(rollouts, { reward, breakdown: {} }, { reference }));
       expect(stats).toMatchObject({ ratio_max: 1, kl_old_policy: 0, kl_reference: 0, clip_fraction: 0 });
       expect(stats.grad_norm).toBeGreaterThan(0);
       // and again with the weights that it has now: what was packed before is not used
