@@ -17,7 +17,8 @@ kernels::Products parse_deterministic(const std::string& name, at::ScalarType dt
   TORCH_CHECK(name == "run" || name == "batch_invariant", "deterministic must be run or batch_invariant, got \"", name,
               "\"");
   if (name == "run") return kernels::Products::fastest;
-  TORCH_CHECK(dtype == at::kFloat, "deterministic: batch_invariant needs dtype float32: products in bfloat16 are "
+  TORCH_CHECK(dtype == at::kFloat,
+              "deterministic: batch_invariant needs dtype float32: products in bfloat16 are "
               "libtorch's, and the last bits of a row change with the number of rows. Set dtype: float32.");
   return kernels::Products::batch_invariant;
 }

@@ -49,7 +49,7 @@ struct Columns {
 };
 
 inline void fill(Columns& columns, const Sizes& sizes, const Rows& key, const Rows& value, int64_t row, int64_t length,
-          int64_t at) {
+                 int64_t at) {
   for (int64_t i = 0; i < length; ++i) {
     const auto *k = key.at(row + i), *v = value.at(row + i);
     std::copy_n(k, sizes.width, columns.keys.data() + (at + i) * sizes.padded);
@@ -79,7 +79,8 @@ struct Scratch {
   }
 };
 
-inline void take_rows(const Rows& from, int64_t row, int64_t rows, const Sizes& sizes, float factor, std::vector<float>& to) {
+inline void take_rows(const Rows& from, int64_t row, int64_t rows, const Sizes& sizes, float factor,
+                      std::vector<float>& to) {
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t h = 0; h < sizes.width; ++h) to[i * sizes.padded + h] = from.at(row + i)[h] * factor;
 }

@@ -69,8 +69,8 @@ SIGHTLOOP_CPU_CLONES void differentiate_row(float* logits, int64_t count, float 
 class HeadFunction : public torch::autograd::Function<HeadFunction> {
  public:
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
-                                                const at::Tensor& weight, const at::Tensor& targets,
-                                                double temperature, Products products) {
+                                                const at::Tensor& weight, const at::Tensor& targets, double temperature,
+                                                Products products) {
     const auto rows = hidden.size(0), vocabulary = weight.size(0), step = chunk_rows(vocabulary);
     auto logprobs = at::empty({rows}, hidden.options().dtype(at::kFloat));
     auto entropy = at::empty_like(logprobs), log_sums = at::empty_like(logprobs);

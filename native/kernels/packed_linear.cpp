@@ -28,7 +28,8 @@ SIGHTLOOP_CPU_CLONES void multiply_narrow(const Product& product, int64_t rows) 
 }
 
 // panel [depth][32] of up to 32 rows of a weight; a row starts every `stride` floats. The other outputs are 0.
-SIGHTLOOP_CPU_CLONES void pack_panel(const float* weight, int64_t stride, int64_t outputs, int64_t depth, float* panel) {
+SIGHTLOOP_CPU_CLONES void pack_panel(const float* weight, int64_t stride, int64_t outputs, int64_t depth,
+                                     float* panel) {
   if (outputs < kPanel) std::fill_n(panel, depth * kPanel, 0.0F);
   constexpr int64_t kStep = core::kLanes;  // of a row: a cache line
   int64_t k = 0;
@@ -71,8 +72,7 @@ class PanelProduct {
                .depth = depth},
               rows);
     if (whole || begin + depth < inputs_) return;
-    for (auto i = row; i < row + rows; ++i)
-      std::copy_n(ragged_.data() + i * kPanel, width, y_ + i * outputs_ + column);
+    for (auto i = row; i < row + rows; ++i) std::copy_n(ragged_.data() + i * kPanel, width, y_ + i * outputs_ + column);
   }
 
  private:

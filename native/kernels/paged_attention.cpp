@@ -170,8 +170,7 @@ void attend_all(const at::Tensor& query, const at::Tensor& key_cache, const at::
         return ((begin + row / repeats) * heads + head * repeats + row % repeats) * width;
       };
       for (int64_t row = 0; row < rows; ++row)
-        for (int64_t h = 0; h < width; ++h)
-          queries[row * width + h] = query.data_ptr<float>()[place(row) + h] * scale;
+        for (int64_t h = 0; h < width; ++h) queries[row * width + h] = query.data_ptr<float>()[place(row) + h] * scale;
       run({.parts = parts.data(),
            .num_parts = static_cast<int64_t>(parts.size()),
            .width = width,

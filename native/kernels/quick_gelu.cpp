@@ -15,7 +15,9 @@ using core::Lanes;
 constexpr double kSlope = 1.702;
 constexpr int64_t kElementsPerTask = 1 << 14;
 
-SIGHTLOOP_INLINE Lanes activate(const Lanes& x) { return x / (1.0F + core::exponential(static_cast<float>(-kSlope) * x)); }
+SIGHTLOOP_INLINE Lanes activate(const Lanes& x) {
+  return x / (1.0F + core::exponential(static_cast<float>(-kSlope) * x));
+}
 
 // The last vector is filled up: an element's value does not depend on its place.
 SIGHTLOOP_CPU_CLONES void forward_elements(const float* x, float* y, int64_t count) {

@@ -24,7 +24,9 @@ class QwenVl : public Model {
   }
   const modules::Linear& head() const override { return decoder_.head(); }
   void visit_linears(const std::function<void(modules::Linear&)>& visit) override { decoder_.visit_linears(visit); }
-  void visit_vision_linears(const std::function<void(modules::Linear&)>& visit) override { tower_.visit_linears(visit); }
+  void visit_vision_linears(const std::function<void(modules::Linear&)>& visit) override {
+    tower_.visit_linears(visit);
+  }
 
  private:
   Tower tower_;

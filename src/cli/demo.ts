@@ -128,7 +128,7 @@ async function measure(
     base_folder: package_folder,
   });
   const { seed, threads } = args;
-  await using model = await openInference({ model_path, seed, threads, dtype: "float32" });
+  await using model = await openInference({ model_path, seed, threads, dtype: "float32", deterministic: "run" });
   const { max_completion_tokens, max_concurrent_completions } = config;
   const evaluating = evaluate({
     ...{ engine: model.engine, processor: model.processor, samples, settings, seed, signal },

@@ -27,7 +27,7 @@ export async function numericsNote(folder: string, step: number, manifest: objec
   return changes.length === 0 ? undefined : `resumed on other numerics: ${changes.join(", ")}. ${consequence}`;
 }
 
-const show = (value: unknown): string => (value === undefined ? "(unknown)" : String(value));
+const show = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? "(unknown)"));
 
 /** The last manifest of a process that began before `step`: the one that wrote the checkpoint. */
 async function latestBefore(folder: string, step: number): Promise<string> {

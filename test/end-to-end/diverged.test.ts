@@ -58,7 +58,9 @@ describe("a reward beyond float32 in step 3", () => {
     const lines = await readMetrics(join(run_folder(), "metrics.jsonl"));
     expect(lines.map(({ step }) => step)).toEqual([1, 2]);
     const model_path = join(run_folder(), "checkpoints", "step-000002", "model");
-    await (await openInference({ model_path, dtype: "float32", seed: 0, threads: 1 }))[Symbol.asyncDispose]();
+    await (
+      await openInference({ model_path, dtype: "float32", deterministic: "run", seed: 0, threads: 1 })
+    )[Symbol.asyncDispose]();
   });
 });
 

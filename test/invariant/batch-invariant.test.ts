@@ -18,7 +18,7 @@ import { randomPrompts, randomRows, words } from "../helpers/random-rows.js";
 import { completionValues, rolloutOf, type Row } from "../helpers/trajectories.js";
 
 /** SIGHTLOOP_RANDOM_MODELS=100 looks further. */
-const num_models = Number(process.env["SIGHTLOOP_RANDOM_MODELS"] ?? 3);
+const num_models = Number(process.env["SIGHTLOOP_RANDOM_MODELS"] ?? 2);
 const root = mkdtempSync(join(tmpdir(), "sightloop-invariant-"));
 afterAll(() => rmSync(root, { recursive: true }));
 

@@ -40,7 +40,8 @@ struct Cache {
 };
 
 // Group 0 of `groups`, `held` positions of each completion, in blocks handed out in random order.
-Cache paged(const at::Tensor& key, const at::Tensor& value, const core::Group& group, int64_t held, int64_t block_size) {
+Cache paged(const at::Tensor& key, const at::Tensor& value, const core::Group& group, int64_t held,
+            int64_t block_size) {
   const auto blocks_of = [&](int64_t positions) { return (positions + block_size - 1) / block_size; };
   const auto slots = static_cast<int64_t>(group.completion_lengths.size());
   const auto own = blocks_of(held), prompt = blocks_of(group.prompt_length);
@@ -70,7 +71,8 @@ Cache paged(const at::Tensor& key, const at::Tensor& value, const core::Group& g
 
 }  // namespace
 
-DOCTEST_TEST_CASE("batch_invariant: a row of a product is the same in any company, packed or not, with a graph or without") {
+DOCTEST_TEST_CASE(
+    "batch_invariant: a row of a product is the same in any company, packed or not, with a graph or without") {
   for (const auto& [rows, inputs, outputs] :
        {std::tuple{1, 1, 1}, {37, 96, 288}, {130, 300, 70}, {25, 1100, 33}, {200, 17, 31}, {97, 257, 600}}) {
     DOCTEST_CAPTURE(inputs);
@@ -84,10 +86,10 @@ DOCTEST_TEST_CASE("batch_invariant: a row of a product is the same in any compan
       const auto learned = weight.detach().clone().requires_grad_(true), input = x.clone().requires_grad_(true);
       const auto with_graph = kernels::linear(input, learned, bias, kInvariant);
       DOCTEST_CHECK(at::equal(with_graph, y));
-      DOCTEST_CHECK(at::allclose(y.to(at::kDouble),
-                                 at::linear(x.to(at::kDouble), weight.to(at::kDouble),
-                                            bias.defined() ? bias.to(at::kDouble) : bias),
-                                 1e-4, 1e-4));
+      DOCTEST_CHECK(at::allclose(
+          y.to(at::kDouble),
+          at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.defined() ? bias.to(at::kDouble) : bias), 1e-4,
+          1e-4));
       const auto dy = at::randn({rows, outputs});
       with_graph.backward(dy);
       DOCTEST_CHECK(at::allclose(learned.grad(), at::mm(dy.t(), x), 1e-4, 1e-3));
@@ -97,7 +99,8 @@ DOCTEST_TEST_CASE("batch_invariant: a row of a product is the same in any compan
   DOCTEST_CHECK_THROWS(kernels::product(at::randn({2, 3}), at::randn({4, 5}), {}, kInvariant));
 }
 
-DOCTEST_TEST_CASE("batch_invariant: what stands between the products computes each row by itself, wherever it lies in memory") {
+DOCTEST_TEST_CASE(
+    "batch_invariant: what stands between the products computes each row by itself, wherever it lies in memory") {
   // The last is enough for libtorch to cut it for several threads: its gelu and sigmoid would fail there.
   for (const auto& [rows, width] : {std::pair{41, 2}, {41, 10}, {41, 16}, {41, 34}, {41, 96}, {41, 130}, {3001, 34}}) {
     DOCTEST_CAPTURE(width);
@@ -134,7 +137,8 @@ DOCTEST_TEST_CASE("gelu agrees with float64, value and gradient") {
   DOCTEST_CHECK(at::allclose(x.grad().to(at::kDouble), exact.grad(), 1e-4, 1e-5));
 }
 
-DOCTEST_TEST_CASE("batch_invariant: attention of packed groups does not depend on neighbours, nor on who shares the prompt") {
+DOCTEST_TEST_CASE(
+    "batch_invariant: attention of packed groups does not depend on neighbours, nor on who shares the prompt") {
   for (const auto& [heads, kv_heads, width] : {std::tuple{4, 4, 24}, {6, 2, 16}, {3, 1, 40}}) {
     const auto prompt = 53, length = 71;
     const auto make = [&](int64_t count) { return at::randn({prompt + 3 * length, count, width}); };
