@@ -101,8 +101,8 @@ export async function sampledCases(
   signal: AbortSignal,
 ): Promise<readonly RewardCase[]> {
   const { config, dataset } = maker;
-  const { sampling, seed, threads, model, prompt } = config;
-  const opened = { model_path: model.path, seed, threads, dtype: model.dtype };
+  const { sampling, seed, threads, deterministic, model, prompt } = config;
+  const opened = { model_path: model.path, seed, threads, dtype: model.dtype, deterministic };
   await using inference = await openInference(opened, { signal });
   const { engine, processor } = inference;
   const samples = (await firstRows(dataset, rows)).map((sample, prompt_id) => ({ sample, prompt_id }));

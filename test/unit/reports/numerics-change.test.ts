@@ -58,12 +58,20 @@ test.each([
 
 test("a resumed run folder hands the note to the loop", async () => {
   const open = (resume: boolean, threads: number) =>
-    openRunFolder({ folder: join(folder, "run"), config: {}, manifest: manifest({ threads }), resume, keep_last: 2 });
+    openRunFolder({
+      folder: join(folder, "run"),
+      config: {},
+      manifest: manifest({ threads }),
+      resume,
+      keep: { last: 2, best: 0 },
+    });
   {
     await using fresh = await open(false, 2);
     expect(fresh.notes).toEqual([]);
     await fresh.step({ step: 1, metrics: {} });
-    await fresh.checkpoint({ step: 1, data: null, evaluated: true }, async (at) => writeFile(join(at, "x"), ""));
+    await fresh.checkpoint({ step: 1, data: null, evaluated: true, score: null }, async (at) =>
+      writeFile(join(at, "x"), ""),
+    );
   }
   {
     await using same = await open(true, 2);
