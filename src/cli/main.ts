@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
 import { benchCommand } from "./commands/bench.js";
+import { dashboardCommand } from "./commands/dashboard.js";
 import { demoCommand } from "./commands/demo.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { evaluateCommand } from "./commands/evaluate.js";
@@ -24,6 +25,7 @@ const commands = [
   evaluateCommand,
   generateCommand,
   initCommand,
+  dashboardCommand,
   reportCommand,
   benchCommand,
   doctorCommand,

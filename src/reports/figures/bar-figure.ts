@@ -24,7 +24,7 @@ export function stackedBars(
     ...names.map((name, i) => {
       const [x, line] = place[i]!;
       const y = 36 + 18 * line;
-      return `<rect class="f${i % 8}" x="${x}" y="${y - 9}" width="10" height="10" rx="2"/><text x="${x + 15}" y="${y}">${escapeXml(name)}</text>`;
+      return `<rect class="${fillOf(i)}" x="${x}" y="${y - 9}" width="10" height="10" rx="2"/><text x="${x + 15}" y="${y}">${escapeXml(name)}</text>`;
     }),
   ];
   bars.forEach(({ name, parts }, row) => {
@@ -33,7 +33,7 @@ export function stackedBars(
     let x = label_width;
     for (const part of parts) {
       const length = part.share * (width - label_width - 4);
-      svg.push(`<rect class="f${names.indexOf(part.name) % 8}" x="${x.toFixed(1)}" y="${y}" width="${Math.max(0.5, length - 1.5).toFixed(1)}" height="22" rx="2"/>`); // prettier-ignore
+      svg.push(`<rect class="${fillOf(names.indexOf(part.name))}" x="${x.toFixed(1)}" y="${y}" width="${Math.max(0.5, length - 1.5).toFixed(1)}" height="22" rx="2"/>`); // prettier-ignore
       if (length > 42) svg.push(`<text x="${(x + length / 2).toFixed(1)}" y="${y + 15}" text-anchor="middle" class="on-bar">${percent(part.share)}</text>`); // prettier-ignore
       x += length;
     }
@@ -55,3 +55,6 @@ function legendPlaces(names: readonly string[], width: number): readonly (readon
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+
+/** Beyond the eight colours, grey. */
+const fillOf = (index: number): string => (index < 8 ? `f${index}` : "rest");

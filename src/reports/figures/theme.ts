@@ -35,6 +35,7 @@ export function figureStyle({ text, muted, grid, axis, on_bar, lines }: FigureCo
     ".fig .line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}",
     ".fig .faint{stroke-width:1;stroke-opacity:.38}",
     ".fig .band{stroke:none;fill-opacity:.16}",
+    `.fig .rest{fill:${axis}}`,
     `.fig .on-bar{fill:${on_bar};font-weight:600}`,
     ...lines.map((colour, i) => `.fig .s${i}{stroke:${colour}}.fig .f${i}{fill:${colour}}`),
   ].join("\n");

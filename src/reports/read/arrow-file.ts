@@ -17,8 +17,8 @@ export interface ArrowFile extends AsyncDisposable {
   has(name: string): boolean;
   /** All rows of a column of numbers. */
   numbers(name: string): Promise<Numbers>;
-  /** All rows of a text column. */
-  texts(name: string): Promise<readonly string[]>;
+  /** All rows of a text column, or the given ones. */
+  texts(name: string, rows?: readonly number[]): Promise<readonly string[]>;
   /** For each row, how many bits of a list of bits are set. */
   countBits(name: string): Promise<Int32Array>;
   /** One row of these columns; those that the file lacks are left out. */
@@ -50,17 +50,17 @@ function arrowFile(handle: FileHandle, batches: readonly BatchLayout[]): ArrowFi
       for (const column of columnsOf(name)) parts.push(numbersIn(column.type, await bytes(regionOf(column, name))));
       return parts.length === 1 ? parts[0]! : joined(parts);
     },
-    texts: async (name) => {
-      const texts: string[] = [];
+    texts: async (name, rows) => {
+      const parts: (readonly string[])[] = [];
+      let start = 0; // of the batch
       for (const column of columnsOf(name)) {
-        if (!DataType.isUtf8(column.type)) throw new Error(`column "${name}" is no text`);
-        const offsets = await offsetsIn(column, 0, column.num_rows, bytes);
-        const data = Buffer.from(await bytes(column.regions[1]!));
-        checkOffsets(offsets, data.length, name);
-        for (let row = 0; row < column.num_rows; row++)
-          texts.push(data.toString("utf8", offsets[row], offsets[row + 1]));
+        const here = rows?.filter((row) => row >= start && row < start + column.num_rows).map((row) => row - start);
+        parts.push(await textsIn(column, name, here, bytes));
+        start += column.num_rows;
       }
-      return texts;
+      if (rows === undefined || parts.length === 1) return parts.flat();
+      const sorted = new Map([...rows].sort((a, b) => a - b).map((row, i) => [row, i]));
+      return rows.map((row) => parts.flat()[sorted.get(row)!]!);
     },
     countBits: async (name) => {
       const counts: number[] = [];
@@ -124,6 +124,27 @@ function numbersIn(type: DataType, bytes: Uint8Array): Numbers {
 function joined(parts: readonly Numbers[]): Numbers {
   if (parts.length === 0) return new Float64Array(0);
   return Float64Array.from(parts.flatMap((part) => Array.from(part as ArrayLike<number | bigint>, Number)));
+}
+
+/** Texts of a whole column are read at once; those of a few rows one by one where the column is long. */
+async function textsIn(
+  { type, num_rows, regions }: Column,
+  name: string,
+  rows: readonly number[] = Array.from({ length: num_rows }, (_, row) => row),
+  bytes: ReadRegion,
+): Promise<readonly string[]> {
+  if (!DataType.isUtf8(type)) throw new Error(`column "${name}" is no text`);
+  if (rows.length === 0) return [];
+  const [at, texts] = regions as [Region, Region];
+  const offsets = new Int32Array((await bytes({ start: at.start, length: 4 * (num_rows + 1) })).buffer);
+  checkOffsets(offsets, texts.length, name);
+  const slice = (row: number): Region => ({ start: offsets[row]!, length: offsets[row + 1]! - offsets[row]! });
+  if (rows.length === num_rows || texts.length < 2 ** 18) {
+    const data = Buffer.from((await bytes(texts)).buffer);
+    return rows.map(slice).map(({ start, length }) => data.toString("utf8", start, start + length));
+  }
+  const read = rows.map(slice).map(({ start, length }) => bytes({ start: texts.start + start, length }));
+  return (await Promise.all(read)).map((part) => Buffer.from(part.buffer).toString("utf8"));
 }
 
 /** Offsets of rows `row` to `row + count`, both ends included. */

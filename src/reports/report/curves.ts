@@ -16,13 +16,16 @@ export interface FigureSection {
 
 /** What stands where; a metric that is not named here comes last. */
 const sections: readonly (readonly [title: string, pattern: RegExp])[] = [
-  ["Reward", /^(reward|advantage|equal_reward)/],
+  ["Accuracy and reward", /^(reward|advantage|equal_reward)/],
   ["Completions", /^(completion_length|truncated|prompt_length)/],
   ["Learning", /^(loss|policy_loss|kl_|clip_fraction|entropy|ratio_|grad_norm|learning_rate|clamped|skipped)/],
   ["Sampler against trainer", /^rollout_mismatch/],
   ["Time and memory", /(_seconds|_per_second|_bytes|_tokens)$/],
   ["Other metrics", /^/],
 ];
+
+/** Heading under which a metric is shown. */
+export const sectionOf = (name: string): string => sections.find(([, pattern]) => pattern.test(name))![0];
 
 /** Counters that say where a run stands, not how it goes. */
 const uncharted = new Set(["epoch", "prompts_seen", "optimizer_step"]);
@@ -60,11 +63,10 @@ export function evaluationFigures(groups: readonly RunGroup<Run>[]): readonly Fi
 export function metricSections(groups: readonly RunGroup<Run>[]): readonly FigureSection[] {
   const runs = groups.flatMap((group) => group.runs);
   const names = new Set(runs.flatMap((run) => run.metrics.steps.flatMap(({ metrics }) => Object.keys(metrics))));
-  const place = (name: string): number => sections.findIndex(([, pattern]) => pattern.test(name));
   const known = [...metrics.keys()];
   const order = (name: string): number => (known.includes(name) ? known.indexOf(name) : name.startsWith("reward.") ? 3 : 1000);
-  return sections.flatMap(([title], i) => {
-    const here = [...names].filter((name) => place(name) === i && !uncharted.has(name));
+  return sections.flatMap(([title]) => {
+    const here = [...names].filter((name) => sectionOf(name) === title && !uncharted.has(name));
     const figures = here.sort((a, b) => order(a) - order(b)).map((name) => metricFigure(groups, name));
     const drawn = figures.filter(({ series }) => series.some(({ points }) => points.length > 1));
     return drawn.length === 0 ? [] : [{ title, figures: drawn }];

@@ -5,7 +5,7 @@ import { type ReflectionPoint, reflectionCurve } from "../read/reflection-curves
 import { rolloutIndex } from "../read/rollout-index.js";
 import { findRunFolders, readRun, type Run, shortNames } from "../read/run-folder-reader.js";
 import { type StepTime, stepTime } from "../read/step-time.js";
-import { evaluationFigures, type FigureSection, metricSections } from "./curves.js";
+import { evaluationFigures, type Figure, type FigureSection, metricSections } from "./curves.js";
 import { type ExampleSample, examplesOf } from "./examples.js";
 import { reflectionFigures } from "./reflection-figures.js";
 import type { Table } from "./table.js";
@@ -52,8 +52,7 @@ export async function buildReport(folders: readonly string[], title?: string): P
     title: title ?? groups.map(({ name }) => name).join(" · "),
     ...{ groups, step_times },
     sections: [
-      ...(evaluated.length === 0 ? [] : [{ title: "Accuracy", figures: evaluated }]),
-      ...metricSections(groups),
+      ...withEvaluations(metricSections(groups), evaluated),
       ...reflectionFigures(reflection_groups),
     ],
     tables: tables.filter(({ rows }) => rows.length > 0),
@@ -64,6 +63,14 @@ export async function buildReport(folders: readonly string[], title?: string): P
       return condensed([...run.problems, ...of_rollouts]).map((problem) => ({ ...problem, run: run.name }));
     }),
   };
+}
+
+/** They come first, under the heading of the rewards. */
+function withEvaluations(sections: readonly FigureSection[], figures: readonly Figure[]): readonly FigureSection[] {
+  const title = "Accuracy and reward";
+  if (figures.length === 0) return sections;
+  const rewards = sections.find((section) => section.title === title)?.figures ?? [];
+  return [{ title, figures: [...figures, ...rewards] }, ...sections.filter((section) => section.title !== title)];
 }
 
 async function readRuns(folders: readonly string[]): Promise<readonly Run[]> {
