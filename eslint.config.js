@@ -19,6 +19,8 @@ const rooms = {
   "pipeline/trajectory": ["batches", "engine/engine.ts", "rewards", "errors.ts"],
   "pipeline/update": ["batches", "engine/engine.ts", "errors.ts"],
   reports: ["batches", "pipeline/events.ts", "errors.ts"],
+  dashboard: ["reports", "pipeline/data/tokenizer.ts", "errors.ts"],
+  "dashboard/page": ["dashboard/api.ts"], // runs in the browser
   evaluate: ["batches", "engine/engine.ts", "pipeline/data", "pipeline/rollout", "rewards", "errors.ts"],
   launch: ["config", "errors.ts"],
 };
@@ -55,7 +57,12 @@ export default tseslint.config(
   {
     files: ["**/*.ts"],
     extends: [tseslint.configs.recommendedTypeChecked],
-    languageOptions: { parserOptions: { project: "./test/tsconfig.json", tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: {
+        project: ["./test/tsconfig.json", "./src/dashboard/page/tsconfig.json"],
+        tsconfigRootDir: import.meta.dirname,
+      },
+    },
     rules: {
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
       "@typescript-eslint/consistent-type-imports": "error",

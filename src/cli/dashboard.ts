@@ -17,7 +17,13 @@ export async function dashboard(args: DashboardArguments): Promise<void> {
   const isPort = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= 65535;
   numberCheck("dashboard", args)("port", "a whole number from 0 to 65535", isPort);
   for (const folder of folders)
-    if (!(await stat(folder).then((status) => status.isDirectory(), () => false))) // prettier-ignore
+    if (
+      !(await stat(folder).then(
+        (status) => status.isDirectory(),
+        () => false,
+      ))
+    )
+      // prettier-ignore
       throw new UserError("FILE_NOT_FOUND", `${folder} is no folder`, "Name run folders, or a folder that runs are in.");
   const token = isLoopback(host) ? null : randomBytes(24).toString("base64url");
   const stopped = new Promise<void>((resolve) => process.once("SIGINT", resolve).once("SIGTERM", resolve));

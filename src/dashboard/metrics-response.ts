@@ -18,7 +18,8 @@ export function metricsResponse({ metrics: tail }: Run, position: MetricsPositio
   const from_evaluation = is_same ? Math.min(position.from_evaluation, tail.evaluations.length) : 0;
   const points = tail.steps.slice(from_step);
   const names = new Set(points.flatMap(({ metrics }) => Object.keys(metrics)));
-  const column = (name: string) => points.map(({ metrics }) => (metrics[name] === undefined ? null : short(metrics[name])));
+  const column = (name: string) =>
+    points.map(({ metrics }) => (metrics[name] === undefined ? null : short(metrics[name])));
   return {
     ...{ generation: tail.generation, from_step, from_evaluation },
     steps: points.map(({ step }) => step),
@@ -38,9 +39,12 @@ export function runDetails(id: string, { folder, config, config_yaml, manifest, 
     ...{ id, folder, config_yaml },
     config: texts(config),
     manifest: texts(manifest),
-    time: time === undefined ? null : { step_seconds: time.step_seconds, parts: time.parts, bottleneck: time.bottleneck },
+    time:
+      time === undefined ? null : { step_seconds: time.step_seconds, parts: time.parts, bottleneck: time.bottleneck },
   };
 }
 
 const texts = (value: object): Readonly<Record<string, string>> =>
-  Object.fromEntries([...flatten(value)].map(([key, leaf]) => [key, typeof leaf === "string" ? leaf : JSON.stringify(leaf)]));
+  Object.fromEntries(
+    [...flatten(value)].map(([key, leaf]) => [key, typeof leaf === "string" ? leaf : JSON.stringify(leaf)]),
+  );

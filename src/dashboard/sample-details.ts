@@ -1,4 +1,5 @@
-import { openArrowFile, type Cell } from "../reports/read/arrow-file.js";
+import type { Cell } from "../reports/read/arrow-cells.js";
+import { openArrowFile } from "../reports/read/arrow-file.js";
 import { findReflection } from "../reports/reflection.js";
 import type { SampleDetails, TokenDetails, TokenValue } from "./api.js";
 import type { FollowedRun } from "./runs.js";
@@ -44,8 +45,10 @@ function tokenDetails(cells: Readonly<Record<string, Cell>>, textsOf: TokenTexts
   const values: Partial<Record<TokenValue, readonly number[]>> = {
     ...(rollout !== undefined && { logprob: rollout.map(short) }),
     ...(advantages !== undefined && { advantage: advantages.map(short) }),
-    ...(rollout !== undefined && policy !== undefined && { ratio: policy.map((value, i) => short(Math.exp(value - rollout[i]!))) }),
-    ...(policy !== undefined && reference !== undefined && { reference: policy.map((value, i) => short(value - reference[i]!)) }),
+    ...(rollout !== undefined &&
+      policy !== undefined && { ratio: policy.map((value, i) => short(Math.exp(value - rollout[i]!))) }),
+    ...(policy !== undefined &&
+      reference !== undefined && { reference: policy.map((value, i) => short(value - reference[i]!)) }),
   };
   const ids = column("token_ids") ?? [];
   const texts = textsOf?.(ids) ?? null;

@@ -58,7 +58,8 @@ async function matching(followed: FollowedRun, query: SampleQuery): Promise<read
   for (const samples of index.steps) {
     if (samples.step < from_step || samples.step > to_step) continue;
     if (correct !== undefined && samples.correct === null) continue;
-    const reflection = reflective === undefined ? undefined : await index.reflective(samples.step).catch(() => undefined);
+    const reflection =
+      reflective === undefined ? undefined : await index.reflective(samples.step).catch(() => undefined);
     if (reflective !== undefined && reflection === undefined) continue;
     const found = text === undefined ? undefined : await withText(index.fileOf(samples.step), text);
     for (let row = 0; row < samples.num_rows; row++) {

@@ -54,9 +54,12 @@ export async function openDashboard(options: DashboardOptions): Promise<Dashboar
   const events = eventStream(registry, poll_ms);
   const hosts = new Set([...loopback_names, ...allowed_hosts.map((name) => name.toLowerCase())]);
   if (!isLoopback(host)) for (const name of ownNames(host)) hosts.add(name.toLowerCase());
-  const server = createServer({ maxHeaderSize: 16_384, requestTimeout: 30_000, headersTimeout: 10_000 }, (request, response) => {
-    void answer({ hosts, token }, context, assets, events, request, response);
-  });
+  const server = createServer(
+    { maxHeaderSize: 16_384, requestTimeout: 30_000, headersTimeout: 10_000 },
+    (request, response) => {
+      void answer({ hosts, token }, context, assets, events, request, response);
+    },
+  );
   server.maxConnections = 256;
   await listening(server, host, port);
   const bound = (server.address() as AddressInfo).port;

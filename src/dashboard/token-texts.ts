@@ -12,7 +12,9 @@ export type TokenTexts = (token_ids: readonly number[]) => readonly string[];
  */
 export async function tokenTexts({ folder, config }: Run): Promise<TokenTexts | undefined> {
   const checkpoints = join(folder, "checkpoints");
-  const steps = (await readdir(checkpoints).catch((): string[] => [])).filter((name) => name.startsWith("step-")).sort();
+  const steps = (await readdir(checkpoints).catch((): string[] => []))
+    .filter((name) => name.startsWith("step-"))
+    .sort();
   const model = config["model"];
   const path = typeof model === "object" && model !== null ? (model as { readonly path?: unknown }).path : undefined;
   const candidates = [
@@ -30,7 +32,7 @@ export async function tokenTexts({ folder, config }: Run): Promise<TokenTexts | 
 function textsOf(tokenizer: TextTokenizer, token_ids: readonly number[]): readonly string[] {
   const max_shared = 6; // a character has up to 4 bytes
   const texts: string[] = [];
-  for (let i = 0; i < token_ids.length; ) {
+  for (let i = 0; i < token_ids.length;) {
     let taken = 1;
     let text = tokenizer.decode(token_ids.slice(i, i + 1));
     while (text.includes("\ufffd") && taken < max_shared && i + taken < token_ids.length) {

@@ -32,7 +32,9 @@ const goods = ["shirt", "boot", "bag", "coat", "dress", "sandal"];
 const images = [];
 for (let i = 0; i < 4; i++) {
   const background = { r: 60 * i + 40, g: 200 - 40 * i, b: 90 + 30 * i };
-  const bytes = await sharp({ create: { width: 56, height: 56, channels: 3, background } }).png().toBuffer();
+  const bytes = await sharp({ create: { width: 56, height: 56, channels: 3, background } })
+    .png()
+    .toBuffer();
   images.push({ id: createHash("sha256").update(bytes).digest("hex"), bytes });
 }
 
@@ -80,7 +82,11 @@ export async function openSyntheticRun(folder, options = {}) {
   async function evaluated(step) {
     const accuracy = 0.2 + 0.6 * (step / total_steps) + 0.05 * random();
     const result = { setting: "greedy", num_items: 500, completions_per_prompt: 1, accuracy, pass_at: { 1: accuracy } };
-    const rest = { interval: [accuracy - 0.04, accuracy + 0.04], mean_completion_length: 9 + step / 10, truncated: 0.01 };
+    const rest = {
+      interval: [accuracy - 0.04, accuracy + 0.04],
+      mean_completion_length: 9 + step / 10,
+      truncated: 0.01,
+    };
     await record.evaluated(step, "validation", [{ ...result, ...rest }]);
   }
 
@@ -105,7 +111,10 @@ export async function openSyntheticRun(folder, options = {}) {
     const offsets = columns.offsetsOf(rows.map((row) => ({ length: row.prompt.length + row.completion.length })));
     const total = offsets[rows.length];
     const bits = new Uint8Array(Math.ceil(total / 8));
-    const [tokens, logprobs, policy, advantages] = [new Int32Array(total), ...Array.from({ length: 3 }, () => new Float32Array(total))];
+    const [tokens, logprobs, policy, advantages] = [
+      new Int32Array(total),
+      ...Array.from({ length: 3 }, () => new Float32Array(total)),
+    ];
     rows.forEach((row, r) => {
       tokens.set([...row.prompt, ...row.completion], offsets[r]);
       row.completion.forEach((_, i) => {
@@ -153,11 +162,26 @@ export async function openSyntheticRun(folder, options = {}) {
         step,
         metrics: {
           ...{ prompts_seen: step * prompts, reward_mean, "reward.accuracy": reward_mean, reward_std: 0.4 },
-          ...{ completion_length_mean: 9 + step / 50 + random(), truncated: 0.1 * random(), entropy: 1 / step + 0.1 * random() },
-          ...{ loss: 0.01 * (random() - 0.5), kl_reference: 0.001 * step * random(), grad_norm: 1 + random(), learning_rate: 1e-4 },
+          ...{
+            completion_length_mean: 9 + step / 50 + random(),
+            truncated: 0.1 * random(),
+            entropy: 1 / step + 0.1 * random(),
+          },
+          ...{
+            loss: 0.01 * (random() - 0.5),
+            kl_reference: 0.001 * step * random(),
+            grad_norm: 1 + random(),
+            learning_rate: 1e-4,
+          },
           ...seconds,
           ...update,
-          ...{ trajectory_seconds: 0.1, step_seconds: 0.7, rollout_tokens_per_second: 9000 + 500 * random(), rss_bytes: 1e9, peak_rss_bytes: 1.2e9 },
+          ...{
+            trajectory_seconds: 0.1,
+            step_seconds: 0.7,
+            rollout_tokens_per_second: 9000 + 500 * random(),
+            rss_bytes: 1e9,
+            peak_rss_bytes: 1.2e9,
+          },
         },
         trajectories,
         texts,

@@ -84,7 +84,11 @@ export function chart(onTable: () => void): Chart {
       plot_place.setAttribute("aria-label", `${options.title} over ${options.x_name}. ${words.join("; ")}`);
       table.setAttribute("aria-label", `values of ${options.title}`);
       const columns = [data.xs, ...data.series.map(({ ys }) => ys)] as unknown as UPlot.AlignedData;
-      const new_shape = JSON.stringify([options, data.bands, data.series.map(({ name, colour: c, kind }) => [name, c, kind])]);
+      const new_shape = JSON.stringify([
+        options,
+        data.bands,
+        data.series.map(({ name, colour: c, kind }) => [name, c, kind]),
+      ]);
       if (plot !== undefined && new_shape === shape) return plot.setData(columns);
       shape = new_shape;
       plot?.destroy();
@@ -120,7 +124,8 @@ function plotOptions(
       ...series.map(({ name, kind, colour: index }): UPlot.Series => {
         const stroke = lineColour(index);
         if (kind === "edge") return { label: name, stroke: "transparent", points: { show: false }, spanGaps: true };
-        if (kind === "faint") return { label: name, stroke: `${stroke}55`, width: 1, points: { show: false }, spanGaps: true };
+        if (kind === "faint")
+          return { label: name, stroke: `${stroke}55`, width: 1, points: { show: false }, spanGaps: true };
         const points = kind === "dots" ? { show: true, size: 5, fill: stroke } : { show: false };
         return { label: name, stroke, width: 1.75, points, spanGaps: true };
       }),
@@ -131,7 +136,11 @@ function plotOptions(
 }
 
 const tickText = (tick: number, unit: string): string =>
-  unit === "share" ? `${Number((100 * tick).toPrecision(6))} %` : short(tick, unit).replace(/(\.\d*?)0+(?=[kM]?$)/, "$1").replace(/\.(?=[kM]?$)/, "");
+  unit === "share"
+    ? `${Number((100 * tick).toPrecision(6))} %`
+    : short(tick, unit)
+        .replace(/(\.\d*?)0+(?=[kM]?$)/, "$1")
+        .replace(/\.(?=[kM]?$)/, "");
 
 /** At the index, or at the nearest one before: lines of other runs may lack this x. */
 function nearestValue(ys: readonly (number | null)[], index: number): number | null {

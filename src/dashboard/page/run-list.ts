@@ -1,5 +1,5 @@
 import type { RunSummary } from "../api.js";
-import { colourOf } from "./curves.js";
+import { colourOf } from "./curve-topics.js";
 import { byId, element } from "./dom.js";
 import type { Store } from "./store.js";
 
@@ -10,7 +10,8 @@ export function runList(store: Store): { update(): void } {
   filter.addEventListener("input", () => update());
 
   const update = (): void => {
-    const focused = document.activeElement?.getAttribute("data-run") ?? document.activeElement?.getAttribute("data-group");
+    const focused =
+      document.activeElement?.getAttribute("data-run") ?? document.activeElement?.getAttribute("data-group");
     const wanted = filter.value.trim().toLowerCase();
     const runs = [...store.runs.values()].filter(({ name }) => name.toLowerCase().includes(wanted));
     const groups = Map.groupBy(runs, ({ group }) => group);
@@ -25,7 +26,11 @@ function groupItem(members: readonly RunSummary[], store: Store): HTMLLIElement 
   const [first] = members as [RunSummary];
   if (members.length === 1) return runItem(first, store, first.name);
   const num_shown = members.filter(({ id }) => store.shown.has(id)).length;
-  const box = element("input", { type: "checkbox", checked: num_shown === members.length, "data-group": `g${first.group}` });
+  const box = element("input", {
+    type: "checkbox",
+    checked: num_shown === members.length,
+    "data-group": `g${first.group}`,
+  });
   box.indeterminate = num_shown > 0 && num_shown < members.length;
   const ids = members.map(({ id }) => id);
   box.addEventListener("change", () => store.show(ids, box.checked));

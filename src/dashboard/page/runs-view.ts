@@ -25,7 +25,8 @@ export function runsView(root: HTMLElement, store: Store): { update(): void } {
   const update = (): void => {
     if (root.hidden) return;
     const runs = store.shownRuns();
-    if (runs.length === 0) return root.replaceChildren(element("p", { class: "empty" }, "Tick runs at the left to compare them."));
+    if (runs.length === 0)
+      return root.replaceChildren(element("p", { class: "empty" }, "Tick runs at the left to compare them."));
     for (const run of runs.slice(0, max_details)) void fetchDetails(run);
     const known = runs.flatMap((run) => details.get(run.id)?.value ?? []);
     const open = new Set([...root.querySelectorAll("details[open]")].map((one) => one.getAttribute("data-run")));
@@ -59,7 +60,12 @@ function resultTable(runs: readonly RunSummary[], store: Store): HTMLElement {
   });
   const names = ["run", "state", "step", "algorithm", "seed", ...[...kinds].map((kind) => `accuracy on ${kind}: last (best)`), ...used.map((name) => name.replaceAll("_", " "))]; // prettier-ignore
   const note = element("p", { class: "muted" }, "Metrics are means over the last tenth of the steps.");
-  return element("div", {}, scrolled("results", element("table", {}, heads(names), element("tbody", {}, ...rows))), note);
+  return element(
+    "div",
+    {},
+    scrolled("results", element("table", {}, heads(names), element("tbody", {}, ...rows))),
+    note,
+  );
 }
 
 function accuracyText(metrics: RunMetrics | undefined, kind: string): string {
@@ -75,18 +81,34 @@ function tailMean(metrics: RunMetrics | undefined, name: string, unit: string): 
 
 function configTable(runs: readonly RunSummary[], known: readonly RunDetails[]): HTMLElement {
   const keys = [...new Set(known.flatMap(({ config }) => Object.keys(config)))].sort();
-  const differing = keys.filter((key) => key !== "run_folder" && new Set(known.map(({ config }) => config[key])).size > 1);
+  const differing = keys.filter(
+    (key) => key !== "run_folder" && new Set(known.map(({ config }) => config[key])).size > 1,
+  );
   if (differing.length === 0) return element("p", {}, "Nothing: all ticked runs have the same config.");
   const rows = differing.map((key) =>
-    element("tr", {}, element("th", { scope: "row" }, key), ...known.map(({ config }) => element("td", {}, config[key] ?? "–"))),
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, key),
+      ...known.map(({ config }) => element("td", {}, config[key] ?? "–")),
+    ),
   );
   const names = known.map(({ id }) => runs.find((run) => run.id === id)?.name ?? id);
   return scrolled("what differs", element("table", {}, heads(["key", ...names]), element("tbody", {}, ...rows)));
 }
 
-function runDetails({ id, folder, manifest, config_yaml, time }: RunDetails, store: Store, is_open: boolean): HTMLElement {
+function runDetails(
+  { id, folder, manifest, config_yaml, time }: RunDetails,
+  store: Store,
+  is_open: boolean,
+): HTMLElement {
   const facts = Object.entries(manifest).map(([key, value]) =>
-    element("tr", {}, element("th", { scope: "row" }, key.replace(/^machine\./, "").replaceAll("_", " ")), element("td", {}, value)),
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, key.replace(/^machine\./, "").replaceAll("_", " ")),
+      element("td", {}, value),
+    ),
   );
   const parts = time?.parts ?? [];
   return element(
@@ -105,14 +127,17 @@ function runDetails({ id, folder, manifest, config_yaml, time }: RunDetails, sto
   );
 }
 
-function timeBar(parts: readonly { readonly name: string; readonly seconds: number; readonly share: number }[]): HTMLElement {
+function timeBar(
+  parts: readonly { readonly name: string; readonly seconds: number; readonly share: number }[],
+): HTMLElement {
   const label = parts.map(({ name, share }) => `${name} ${(100 * share).toFixed(0)} %`).join(", ");
   const bar = parts.map(({ share }, i) => {
     const piece = element("i", { class: fillOf(i) });
     piece.style.flexGrow = String(share);
     return piece;
   });
-  const entries = parts.map(({ name, seconds, share }, i) =>
+  const entries = parts.map(
+    ({ name, seconds, share }, i) =>
     element("li", {}, element("i", { class: `swatch ${fillOf(i)}` }), `${name} ${(100 * share).toFixed(0)} % (${seconds.toPrecision(2)} s)`), // prettier-ignore
   );
   return element("div", { class: "time" }, element("div", { class: "bar", role: "img", "aria-label": label }, ...bar), element("ul", {}, ...entries)); // prettier-ignore

@@ -27,7 +27,12 @@ export function sampleView(sample: SampleDetails, options: SampleViewOptions): H
     element(
       "div",
       { class: "sample-head" },
-      element("h2", {}, element("span", { class: is_correct === null ? "" : verdict }, verdict), ` · reward ${short(reward)}`),
+      element(
+        "h2",
+        {},
+        element("span", { class: is_correct === null ? "" : verdict }, verdict),
+        ` · reward ${short(reward)}`,
+      ),
       element("p", { class: "muted" }, facts.join(" · ")),
       groupStrip(sample, options.onOther),
     ),
@@ -47,14 +52,20 @@ function images({ image_ids }: SampleDetails, run_id: string): HTMLElement {
     { class: "images" },
     ...image_ids.map((id, i) => {
       const image = element("img", { src: `/api/runs/${run_id}/images/${id}`, alt: `image ${i + 1} of ${image_ids.length} of the prompt` }); // prettier-ignore
-      image.addEventListener("error", () => image.replaceWith(element("p", { class: "muted" }, `image ${id.slice(0, 12)}… is not stored`)));
+      image.addEventListener("error", () =>
+        image.replaceWith(element("p", { class: "muted" }, `image ${id.slice(0, 12)}… is not stored`)),
+      );
       return image;
     }),
   );
 }
 
 function completion({ tokens }: SampleDetails, { colouring, onColouring }: SampleViewOptions): HTMLElement {
-  const status = element("p", { class: "token-status", role: "status" }, "Point at a token, or walk with the arrow keys.");
+  const status = element(
+    "p",
+    { class: "token-status", role: "status" },
+    "Point at a token, or walk with the arrow keys.",
+  );
   const known = (Object.keys(colourings) as TokenValue[]).filter((name) => tokens.values[name] !== undefined);
   const place = element("div");
   const draw = (wanted: TokenColouring): void => {
@@ -106,6 +117,7 @@ function groupStrip({ group, row: own }: SampleDetails, onOther: (row: number) =
     return button;
   });
   const num_correct = group.filter(({ is_correct }) => is_correct === true).length;
-  const text = group[0]?.is_correct === null ? `${group.length} completions` : `${num_correct} of ${group.length} correct`;
+  const text =
+    group[0]?.is_correct === null ? `${group.length} completions` : `${num_correct} of ${group.length} correct`;
   return element("div", { class: "strip" }, element("span", { class: "muted" }, `Same prompt, ${text}:`), ...buttons);
 }

@@ -92,7 +92,8 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
         list.reset(0, false);
       }
       update();
-      if (step !== undefined && row !== undefined && opened !== `${run_id}/${step}/${row}`) void load(Number(step), Number(row));
+      if (step !== undefined && row !== undefined && opened !== `${run_id}/${step}/${row}`)
+        void load(Number(step), Number(row));
     },
   };
 }
@@ -102,7 +103,12 @@ function rowContents({ step, reward, is_correct, is_truncated, length, completio
   const facts = [`step ${step}`, `reward ${short(reward)}`, `${length} tokens`, ...(is_truncated ? ["truncated"] : [])];
   return [
     element("span", { class: `mark ${verdict}`, "aria-hidden": "true" }),
-    element("p", { class: "facts" }, ...(verdict === "" ? [] : [element("b", { class: verdict }, verdict), " · "]), facts.join(" · ")),
+    element(
+      "p",
+      { class: "facts" },
+      ...(verdict === "" ? [] : [element("b", { class: verdict }, verdict), " · "]),
+      facts.join(" · "),
+    ),
     element("p", { class: "preview" }, completion.replace(/\s+/g, " ") || "(empty)"),
   ];
 }
@@ -111,7 +117,13 @@ function filterBar(run_choice: HTMLElement, setFilter: (name: string, value: str
   const yes_no = (name: string, yes: string, no: string): HTMLElement =>
     choice(name, [["", "all"], ["yes", yes], ["no", no]], (value) => setFilter(name.toLowerCase(), value)).root; // prettier-ignore
   const step = (name: string, label: string): HTMLElement => {
-    const input = element("input", { type: "number", min: 0, "aria-label": label, placeholder: label, class: "step" });
+    const input = element("input", {
+      type: "number",
+      min: 0,
+      "aria-label": `${label} step`,
+      placeholder: label,
+      class: "step",
+    });
     input.addEventListener("input", () => setFilter(name, /^\d{1,9}$/.test(input.value) ? input.value : ""));
     return input;
   };
@@ -125,7 +137,7 @@ function filterBar(run_choice: HTMLElement, setFilter: (name: string, value: str
     yes_no("Correct", "correct", "wrong"),
     yes_no("Truncated", "truncated", "finished"),
     yes_no("Reflective", "reflective", "not"),
-    element("span", { class: "steps" }, step("from_step", "from step"), step("to_step", "to step")),
+    element("span", { class: "steps" }, "Steps", step("from_step", "first"), step("to_step", "last")),
     text,
     choice("Order", orders, (value) => setFilter("order", value)).root,
   );

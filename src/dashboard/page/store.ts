@@ -62,7 +62,10 @@ export function openStore(onConnection: (text: string, is_live: boolean) => void
   };
 
   const takeEvent = (event: MessageEvent<string>): void => {
-    const news = JSON.parse(event.data) as { readonly changed: readonly RunSummary[]; readonly gone: readonly string[] };
+    const news = JSON.parse(event.data) as {
+      readonly changed: readonly RunSummary[];
+      readonly gone: readonly string[];
+    };
     for (const id of news.gone) runs.delete(id);
     for (const run of news.changed) {
       if (!runs.has(run.id)) shown?.add(run.id);
@@ -114,7 +117,9 @@ const newest = (runs: readonly RunSummary[]): readonly RunSummary[] =>
 
 function merged(known: RunMetrics | undefined, news: MetricsResponse): RunMetrics {
   const is_same = known?.generation === news.generation && known.steps.length === news.from_step;
-  const base: RunMetrics = is_same ? known : { generation: news.generation, steps: [], metrics: new Map(), evaluations: [] };
+  const base: RunMetrics = is_same
+    ? known
+    : { generation: news.generation, steps: [], metrics: new Map(), evaluations: [] };
   const before = base.steps.length;
   base.steps = [...base.steps, ...news.steps];
   base.evaluations = [...base.evaluations.slice(0, news.from_evaluation), ...news.evaluations];

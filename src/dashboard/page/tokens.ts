@@ -96,7 +96,9 @@ function describe({ ids, texts, values }: TokenDetails, i: number): string {
 export function tokenLegend(colouring: TokenColouring): HTMLElement {
   if (colouring === "none") return element("p", { class: "token-legend" });
   const { ends, explanation } = colourings[colouring];
-  const levels = Array.from({ length: 2 * steps + 1 }, (_, i) => i - steps).filter((level) => colouring !== "logprob" || level <= 0);
+  const levels = Array.from({ length: 2 * steps + 1 }, (_, i) => i - steps).filter(
+    (level) => colouring !== "logprob" || level <= 0,
+  );
   const scale = levels.map((level) => element("i", { class: level < 0 ? `low-${-level}` : level > 0 ? `high-${level}` : "" })); // prettier-ignore
   return element("p", { class: "token-legend" }, ends[0], element("span", { class: "scale", "aria-hidden": "true" }, ...scale), ends[1], element("span", { class: "muted" }, ` ${explanation}`)); // prettier-ignore
 }

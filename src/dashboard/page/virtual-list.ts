@@ -31,7 +31,12 @@ export function virtualList<T>(options: VirtualListOptions<T>): VirtualList {
   /** Shown until the same page has been fetched anew. */
   let old_pages = new Map<number, readonly T[]>();
   let waiting = new Map<number, AbortController>();
-  let shown: { readonly index: number; readonly item: T | undefined; readonly is_selected: boolean; readonly node: HTMLElement }[] = [];
+  let shown: {
+    readonly index: number;
+    readonly item: T | undefined;
+    readonly is_selected: boolean;
+    readonly node: HTMLElement;
+  }[] = [];
 
   const height = (): number => Math.min(max_height, total * row_height);
   /** Beyond what can be scrolled, the bar stands for a share of the list. */
@@ -72,7 +77,7 @@ export function virtualList<T>(options: VirtualListOptions<T>): VirtualList {
       const index = first + i;
       const [item, is_selected] = [itemAt(index), index === selected];
       const before = kept.get(index);
-      const node = before?.item === item && before?.is_selected === is_selected ? before!.node : rowOf(index, item);
+      const node = before?.item === item && before?.is_selected === is_selected ? before.node : rowOf(index, item);
       node.style.top = `${index * row_height + offset}px`;
       return { index, item, is_selected, node };
     });
@@ -133,7 +138,9 @@ export function virtualList<T>(options: VirtualListOptions<T>): VirtualList {
     reset: (new_total, is_same_list) => {
       for (const stop of waiting.values()) stop.abort();
       old_pages = is_same_list ? new Map([...old_pages, ...pages]) : new Map<number, readonly T[]>();
-      [pages, waiting, shown, total] = [new Map(), new Map(), [], new_total];
+      pages = new Map();
+      waiting = new Map();
+      [shown, total] = [[], new_total];
       if (selected >= total) selected = -1;
       draw();
     },

@@ -16,7 +16,9 @@ export function stackedBars(
   const place = legendPlaces(names, width);
   const top = 30 + 18 * (place.at(-1)?.[1] ?? 0) + 24;
   const height = top + 30 * bars.length + 6;
-  const label = bars.map(({ name, parts }) => `${name}: ${parts.map((part) => `${part.name} ${percent(part.share)}`).join(", ")}`);
+  const label = bars.map(
+    ({ name, parts }) => `${name}: ${parts.map((part) => `${part.name} ${percent(part.share)}`).join(", ")}`,
+  );
   const svg = [
     `<svg class="fig" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(`${title}. ${label.join("; ")}`)}">`,
     colours === undefined ? "" : `<style>${figureStyle(colours)}</style>`,

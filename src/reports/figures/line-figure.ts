@@ -36,10 +36,14 @@ export function lineFigure(figure: LineFigure, colours?: FigureColours): string 
   const top = 30 + 16 * Math.ceil(entries.length / 2);
   const frame = { left: 52, right: width - 12, top, bottom: height - 34 };
   const drawn = series.map((one) => ({ ...one, points: thinned(one.points.filter(isFinitePoint)) }));
-  const x = linearScale(extent(drawn.flatMap(({ points }) => points.map(([value]) => value))), [frame.left, frame.right], {
-    num_ticks: 5,
-    snug: true,
-  });
+  const x = linearScale(
+    extent(drawn.flatMap(({ points }) => points.map(([value]) => value))),
+    [frame.left, frame.right],
+    {
+      num_ticks: 5,
+      snug: true,
+    },
+  );
   const y = linearScale(valueRange(drawn, unit), [frame.bottom, frame.top]);
   const last = drawn.filter(({ is_faint }) => is_faint !== true).map((one) => lastText(one, unit));
   const label = `${figure.title}, ${unit}, over ${figure.x_label}. ${last.join("; ")}`;
@@ -133,7 +137,8 @@ function thinned(points: readonly Point[]): readonly Point[] {
   return kept;
 }
 
-const every = <T>(items: readonly T[], n: number): readonly T[] => (n <= 1 ? items : items.filter((_, i) => i % n === 0));
+const every = <T>(items: readonly T[], n: number): readonly T[] =>
+  n <= 1 ? items : items.filter((_, i) => i % n === 0);
 const isFinitePoint = ([x, y]: Point): boolean => Number.isFinite(x) && Number.isFinite(y);
 const round = (value: number): string => String(Math.round(10 * value) / 10);
 const escapeStyle = (style: string): string => style.replaceAll("<", "");

@@ -41,5 +41,8 @@ export function figureStyle({ text, muted, grid, axis, on_bar, lines }: FigureCo
   ].join("\n");
 }
 
+/** For text and attribute values; characters that XML cannot hold are replaced. */
 export const escapeXml = (text: string): string =>
-  text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`).replace(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, "\ufffd");
+  text
+    .replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
+    .replace(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "\ufffd");

@@ -66,7 +66,7 @@ function batchLayout(schema: Schema, header: RecordBatch, body: Region): BatchLa
     if (!(offset >= 0 && length >= 0 && offset + length <= body.length)) throw new Error("a buffer lies outside it");
     return { start: body.start + offset, length };
   };
-  const column = ({ name, type }: Field): Column => {
+  const column = ({ name, type }: Field<DataType>): Column => {
     const num_rows = header.nodes[node++]?.length ?? -1;
     if (!(num_rows >= 0 && num_rows < max_rows)) throw new Error(`column "${name}" has an impossible length`);
     nextRegion(); // validity
@@ -85,7 +85,7 @@ function numRegions(name: string, type: DataType): number {
   if (DataType.isStruct(type)) return 0;
   if (DataType.isUtf8(type)) return 2;
   if (DataType.isList(type) || DataType.isBool(type) || widthOf(type) > 0) return 1;
-  throw new Error(`column "${name}" has the type ${String(type)}, which a rollout file never has`);
+  throw new Error(`column "${name}" has a type that a rollout file never has`);
 }
 
 function leastBytes(type: DataType, num_rows: number): number {

@@ -46,7 +46,7 @@ function evaluationPoint(step: number, split: string, result: unknown): Evaluati
   const { setting, accuracy, interval, num_items, ...rest } = result;
   if (typeof setting !== "string" || typeof accuracy !== "number")
     throw new Error("a result without setting or accuracy");
-  const [low, high]: readonly unknown[] = Array.isArray(interval) ? interval : [];
+  const [low, high] = Array.isArray(interval) ? (interval as readonly unknown[]) : [];
   return {
     ...{ step, split, setting, accuracy },
     num_items: typeof num_items === "number" ? num_items : 0,

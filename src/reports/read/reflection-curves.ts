@@ -16,7 +16,7 @@ export interface ReflectionPoint {
 }
 
 export const ratio_names = {
-  "reflective": "R / N",
+  reflective: "R / N",
   "reflective among correct": "R+ / N+",
   "reflective among wrong": "(R − R+) / (N − N+)",
   "correct among reflective": "R+ / R",
@@ -39,7 +39,10 @@ export async function reflectionCurve(
       await using arrow = await openArrowFile(path);
       if (arrow.has("completion")) points.push(reflectionPoint(samples, await arrow.texts("completion"), counting));
     } catch (error) {
-      problems.push({ file: `rollouts/${basename(path)}`, message: `left out of the reflection curves: ${reasonOf(error)}` });
+      problems.push({
+        file: `rollouts/${basename(path)}`,
+        message: `left out of the reflection curves: ${reasonOf(error)}`,
+      });
     }
   }
   return { points, problems };

@@ -51,9 +51,10 @@ export function rolloutIndex(run_folder: string): RolloutIndex {
     const step = Number(pattern.exec(name)![1]);
     reflective.delete(step);
     if (status === undefined) return known.delete(name);
-    const samples = await readSamples(path, step).catch(
-      (error: unknown): Problem => ({ file: `rollouts/${name}`, message: `left out: ${reasonOf(error)}` }),
-    );
+    const samples = await readSamples(path, step).catch((error: unknown): Problem => ({
+      file: `rollouts/${name}`,
+      message: `left out: ${reasonOf(error)}`,
+    }));
     known.set(name, { stamp, samples });
     return true;
   };

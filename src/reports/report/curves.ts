@@ -35,7 +35,11 @@ export const titleOf = (name: string): string =>
   name.startsWith("reward.") ? `reward: ${name.slice(7)}` : name.replaceAll("_", " ");
 
 /** A line a group: the mean over its runs, which stand behind it, in a band of one standard deviation. */
-export function seriesOf(groups: readonly RunGroup<Run>[], curveOf: (run: Run) => Curve, with_dots = false): LineSeries[] {
+export function seriesOf(
+  groups: readonly RunGroup<Run>[],
+  curveOf: (run: Run) => Curve,
+  with_dots = false,
+): LineSeries[] {
   return groups.flatMap(({ name, runs }, colour): LineSeries[] => {
     const curves = runs.map(curveOf).filter((curve) => curve.length > 0);
     if (curves.length === 0) return [];
@@ -64,7 +68,8 @@ export function metricSections(groups: readonly RunGroup<Run>[]): readonly Figur
   const runs = groups.flatMap((group) => group.runs);
   const names = new Set(runs.flatMap((run) => run.metrics.steps.flatMap(({ metrics }) => Object.keys(metrics))));
   const known = [...metrics.keys()];
-  const order = (name: string): number => (known.includes(name) ? known.indexOf(name) : name.startsWith("reward.") ? 3 : 1000);
+  const order = (name: string): number =>
+    known.includes(name) ? known.indexOf(name) : name.startsWith("reward.") ? 3 : 1000;
   return sections.flatMap(([title]) => {
     const here = [...names].filter((name) => sectionOf(name) === title && !uncharted.has(name));
     const figures = here.sort((a, b) => order(a) - order(b)).map((name) => metricFigure(groups, name));

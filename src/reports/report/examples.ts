@@ -19,7 +19,12 @@ export interface ExampleSample {
 }
 
 const max_image_bytes = 100_000;
-const types: Readonly<Record<string, string>> = { png: "image/png", jpg: "image/jpeg", gif: "image/gif", webp: "image/webp" };
+const types: Readonly<Record<string, string>> = {
+  png: "image/png",
+  jpg: "image/jpeg",
+  gif: "image/gif",
+  webp: "image/webp",
+};
 
 /** From the first step and the last: up to two that were right and two that were wrong. */
 export async function examplesOf({ folder }: Run, group: string): Promise<readonly ExampleSample[]> {

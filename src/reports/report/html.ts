@@ -119,6 +119,8 @@ function runHtml({ name, manifest, config_yaml }: Run): string {
 
 function problemList({ problems }: Report): string {
   if (problems.length === 0) return "";
-  const items = problems.map((problem) => `<li><b>${escapeXml(problem.run)}</b> ${escapeXml(problemText(problem))}</li>`);
+  const items = problems.map(
+    (problem) => `<li><b>${escapeXml(problem.run)}</b> ${escapeXml(problemText(problem))}</li>`,
+  );
   return `<section class="problems" role="note"><h2>Left out</h2><ul>${items.join("")}</ul></section>`;
 }

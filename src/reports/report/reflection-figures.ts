@@ -43,7 +43,8 @@ function meanSeries(
   );
   const mean = meanCurve(values);
   if (mean.length === 0) return [];
-  const band = values.length > 1 ? mean.map(({ step, mean, std }) => [step, mean - std, mean + std] as const) : undefined;
+  const band =
+    values.length > 1 ? mean.map(({ step, mean, std }) => [step, mean - std, mean + std] as const) : undefined;
   return [{ name, colour, points: mean.map(({ step, mean }) => [step, mean]), band }];
 }
 

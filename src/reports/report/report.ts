@@ -51,10 +51,7 @@ export async function buildReport(folders: readonly string[], title?: string): P
   return {
     title: title ?? groups.map(({ name }) => name).join(" · "),
     ...{ groups, step_times },
-    sections: [
-      ...withEvaluations(metricSections(groups), evaluated),
-      ...reflectionFigures(reflection_groups),
-    ],
+    sections: [...withEvaluations(metricSections(groups), evaluated), ...reflectionFigures(reflection_groups)],
     tables: tables.filter(({ rows }) => rows.length > 0),
     differing: [...(differing[0]?.keys() ?? [])].map((key) => [key, differing.map((values) => values.get(key) ?? "-")]),
     examples: (await Promise.all(groups.map(({ name, runs: [first] }) => examplesOf(first!, name)))).flat(),

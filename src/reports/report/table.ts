@@ -36,7 +36,8 @@ const csvCell = (cell: string): string => {
 
 /** For the package booktabs. */
 export function latexTable({ title, caption, header, rows, text_columns = 1 }: Table): string {
-  const line = (cells: readonly string[]): string => `${header.map((_, i) => latexText(cells[i] ?? "")).join(" & ")} \\\\`;
+  const line = (cells: readonly string[]): string =>
+    `${header.map((_, i) => latexText(cells[i] ?? "")).join(" & ")} \\\\`;
   return [
     "\\begin{table}",
     "  \\centering",
@@ -57,5 +58,4 @@ const latexSpecial: Readonly<Record<string, string>> = {
   ...{ "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" },
   ...{ "±": "$\\pm$", "−": "$-$", "→": "$\\rightarrow$" },
 };
-const latexText = (text: string): string =>
-  text.replace(/[\\~^±−→]|[&%$#_{}]/g, (c) => latexSpecial[c] ?? `\\${c}`);
+const latexText = (text: string): string => text.replace(/[\\~^±−→]|[&%$#_{}]/g, (c) => latexSpecial[c] ?? `\\${c}`);

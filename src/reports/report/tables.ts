@@ -70,8 +70,14 @@ export function trainingTable(groups: readonly RunGroup<Run>[]): Table {
       return [
         [
           ...[name, metric.replaceAll("_", " ")],
-          spread(drawn.map((values) => meanAndStd(values.slice(0, tenth(values))).mean), show),
-          spread(drawn.map((values) => meanAndStd(values.slice(-tenth(values))).mean), show),
+          spread(
+            drawn.map((values) => meanAndStd(values.slice(0, tenth(values))).mean),
+            show,
+          ),
+          spread(
+            drawn.map((values) => meanAndStd(values.slice(-tenth(values))).mean),
+            show,
+          ),
           show(median(drawn.flat())),
           metrics.get(metric)?.formula ?? "",
         ],
@@ -95,10 +101,14 @@ export function stepTimeTable(name: string, { parts, step_seconds, num_steps }: 
 }
 
 /** Ratios over the first and the last tenth of the steps read. */
-export function reflectionTable(groups: readonly { readonly name: string; readonly curves: readonly (readonly ReflectionPoint[])[] }[]): Table {
+export function reflectionTable(
+  groups: readonly { readonly name: string; readonly curves: readonly (readonly ReflectionPoint[])[] }[],
+): Table {
   const rows = groups.flatMap(({ name, curves }) =>
     (Object.keys(ratio_names) as RatioName[]).flatMap((ratio) => {
-      const drawn = curves.map((points) => points.flatMap(({ ratios }) => ratios[ratio] ?? [])).filter((v) => v.length > 0);
+      const drawn = curves
+        .map((points) => points.flatMap(({ ratios }) => ratios[ratio] ?? []))
+        .filter((v) => v.length > 0);
       if (drawn.length === 0) return [];
       const part = (values: readonly number[], end: boolean): number => {
         const tenth = Math.max(1, Math.round(values.length / 10));
@@ -110,7 +120,8 @@ export function reflectionTable(groups: readonly { readonly name: string; readon
   );
   return {
     ...{ id: "reflection", title: "Reflection, %", rows, text_columns: 3 },
-    caption: "completions with one of the paper's 15 words, as whole words; N completions, N+ correct, R with a word, R+ both",
+    caption:
+      "completions with one of the paper's 15 words, as whole words; N completions, N+ correct, R with a word, R+ both",
     header: ["run", "ratio", "formula", "first tenth", "last tenth"],
   };
 }
