@@ -104,7 +104,8 @@ export async function openSyntheticRun(folder, options = {}) {
         const parts = Array.from({ length: 1 + Math.floor(words * random()) }, () => goods[Math.floor(6 * random())]);
         const doubt = random() < 0.2 ? " wait, check again." : "";
         const text = `<think>${parts.join(" ")}.${doubt}</think> ${correct ? answer : Number(answer) + 1}`;
-        const completion = Array.from({ length: 4 + 2 * parts.length }, (_, i) => tokenizer.encode(text)[i] ?? 1);
+        const encoded = tokenizer.encode(text);
+        const completion = Array.from({ length: 4 + 2 * parts.length }, (_, i) => encoded[i] ?? 1);
         rows.push({ id: step * prompts + p, index, prompt, completion, text, answer, correct, truncated });
       }
     }

@@ -89,7 +89,7 @@ export function chart(onTable: () => void): Chart {
         data.bands,
         data.series.map(({ name, colour: c, kind }) => [name, c, kind]),
       ]);
-      if (plot !== undefined && new_shape === shape) return plot.setData(columns);
+      if (plot !== undefined && new_shape === shape) return plot.setData(columns, !isZoomed(plot));
       shape = new_shape;
       plot?.destroy();
       plot = new uPlot(plotOptions(data, options, plot_place.clientWidth || 320, showTip), columns, plot_place);
@@ -101,6 +101,10 @@ export function chart(onTable: () => void): Chart {
     destroy: () => plot?.destroy(),
   };
 }
+
+/** Whether a range was drawn over the chart: new values must not take the reader away from it. */
+const isZoomed = ({ data: [xs], scales }: UPlot): boolean =>
+  xs.length > 0 && ((scales["x"]?.min ?? -Infinity) > xs[0]! || (scales["x"]?.max ?? Infinity) < xs.at(-1)!);
 
 function plotOptions(
   { series, bands }: ChartData,

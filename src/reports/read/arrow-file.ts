@@ -39,7 +39,9 @@ export async function openArrowFile(path: string): Promise<ArrowFile> {
     return arrowFile(handle, await arrowLayout(size, read));
   } catch (error) {
     await handle.close();
-    throw error;
+    // Of apache-arrow and flatbuffers, about offsets that lead nowhere.
+    const is_theirs = error instanceof TypeError || error instanceof RangeError;
+    throw is_theirs ? new Error("its metadata is damaged", { cause: error }) : error;
   }
 }
 

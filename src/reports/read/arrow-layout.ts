@@ -1,6 +1,6 @@
 import { DataType, type Field, type Schema } from "apache-arrow";
-import { Footer } from "apache-arrow/ipc/metadata/file";
-import { Message, type RecordBatch } from "apache-arrow/ipc/metadata/message";
+import type { RecordBatch } from "apache-arrow/ipc/metadata/message";
+import { decodeBatchHeader, decodeFooter } from "./arrow-metadata.js";
 
 /** A buffer's place in the file, bytes. */
 export interface Region {
@@ -40,17 +40,16 @@ export async function arrowLayout(size: number, read: ReadBytes): Promise<readon
     throw new Error("its last bytes are not those of an Arrow file (half written?)");
   const footer_length = new DataView(tail.buffer, tail.byteOffset).getInt32(0, true);
   if (footer_length <= 0 || footer_length > size - 10) throw new Error("its footer has an impossible length");
-  const footer = Footer.decode(await read(size - 10 - footer_length, footer_length));
-  if (footer.numDictionaries > 0) throw new Error("it has dictionaries, which a rollout file never has");
-  if (footer.numRecordBatches > size / 8) throw new Error("its footer names more batches than it can hold");
+  const footer = decodeFooter(await read(size - 10 - footer_length, footer_length));
+  if (footer.num_dictionaries > 0) throw new Error("it has dictionaries, which a rollout file never has");
   const batches: BatchLayout[] = [];
-  for (const { offset, metaDataLength, bodyLength } of footer.recordBatches()) {
+  for (const { offset, metaDataLength, bodyLength } of footer.batches) {
     const body = offset + metaDataLength;
     if (offset < 8 || metaDataLength < 8 || bodyLength < 0 || body + bodyLength > size)
       throw new Error("a record batch lies outside it");
     const message = await read(offset, metaDataLength);
     // A continuation marker and the length stand before the metadata.
-    const header = Message.decode(message.subarray(8)).header() as RecordBatch;
+    const header = decodeBatchHeader(message.subarray(8));
     if (header.compression !== null) throw new Error("it is compressed, which a rollout file never is");
     batches.push(batchLayout(footer.schema, header, { start: body, length: bodyLength }));
   }
@@ -74,6 +73,7 @@ function batchLayout(schema: Schema, header: RecordBatch, body: Region): BatchLa
     const least = leastBytes(type, num_rows);
     if (regions[0] !== undefined && regions[0].length < least) throw new Error(`column "${name}" is cut off`);
     const fields = (DataType.isList(type) || DataType.isStruct(type) ? type.children : []) as readonly Field[];
+    if (DataType.isList(type) && fields.length !== 1) throw new Error(`list "${name}" has no items`);
     const children = Object.fromEntries(fields.map((field) => [field.name, column(field)]));
     return { type, num_rows, regions, children };
   };
