@@ -21,6 +21,8 @@ const rooms = {
   "pipeline/update": ["batches", "engine/engine.ts", "errors.ts"],
   reports: ["batches", "pipeline/events.ts", "errors.ts"],
   health: ["config/health.ts", "pipeline/events.ts", "reports/metrics.ts"],
+  dashboard: ["reports", "pipeline/data/tokenizer.ts", "errors.ts"],
+  "dashboard/page": ["dashboard/api.ts"], // runs in the browser
   evaluate: ["batches", "engine/engine.ts", "pipeline/data", "pipeline/rollout", "rewards", "errors.ts"],
   launch: ["config", "errors.ts"],
 };
@@ -57,7 +59,12 @@ export default tseslint.config(
   {
     files: ["**/*.ts"],
     extends: [tseslint.configs.recommendedTypeChecked],
-    languageOptions: { parserOptions: { project: "./test/tsconfig.json", tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: {
+        project: ["./test/tsconfig.json", "./src/dashboard/page/tsconfig.json"],
+        tsconfigRootDir: import.meta.dirname,
+      },
+    },
     rules: {
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
       "@typescript-eslint/consistent-type-imports": "error",

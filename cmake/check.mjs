@@ -33,6 +33,7 @@ const tool = (file, args) => run(process.execPath, [join(root, "node_modules", f
 /** @type {Record<string, () => Promise<{ status: number, output: string }>>} */
 const checks = {
   "types of src": () => tool("typescript/bin/tsc", ["--noEmit"]),
+  "types of the dashboard's page": () => tool("typescript/bin/tsc", ["-p", "src/dashboard/page", "--noEmit"]),
   "types of tests and scripts": () => tool("typescript/bin/tsc", ["-p", "test"]),
   eslint: () => tool("eslint/bin/eslint.js", [...(fix ? ["--fix"] : []), "--max-warnings=0", "."]),
   prettier: () => tool("prettier/bin/prettier.cjs", [fix ? "--write" : "--check", "--log-level=warn", "."]),

@@ -4,12 +4,14 @@ import yargs, { type CommandModule } from "yargs";
 import { hideBin } from "yargs/helpers";
 import { benchCommand } from "./commands/bench.js";
 import { dataCommand } from "./commands/data.js";
+import { dashboardCommand } from "./commands/dashboard.js";
 import { demoCommand } from "./commands/demo.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { evaluateCommand } from "./commands/evaluate.js";
 import { generateCommand } from "./commands/generate.js";
 import { initCommand } from "./commands/init.js";
 import { rewardsCommand } from "./commands/rewards.js";
+import { reportCommand } from "./commands/report.js";
 import { sftCommand } from "./commands/sft.js";
 import { trainCommand } from "./commands/train.js";
 import { fail, UsageError } from "./fail.js";
@@ -27,6 +29,8 @@ const commands = [
   initCommand,
   dataCommand,
   rewardsCommand,
+  dashboardCommand,
+  reportCommand,
   benchCommand,
   doctorCommand,
   demoCommand,

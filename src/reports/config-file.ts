@@ -46,7 +46,8 @@ export function differingKeys(old_yaml: string, config: object): readonly string
 
 const show = (value: unknown): string => (value === undefined ? "(absent)" : JSON.stringify(value));
 
-function* flatten(value: unknown, path = ""): Generator<[string, unknown]> {
+/** Leaves of a config as [dotted path, value]. */
+export function* flatten(value: unknown, path = ""): Generator<[string, unknown]> {
   if (typeof value === "object" && value !== null && Object.keys(value).length > 0)
     for (const [key, item] of Object.entries(value)) yield* flatten(item, path === "" ? key : `${path}.${key}`);
   else yield [path, value];

@@ -132,3 +132,9 @@ async function startOf(pid: number): Promise<string | null> {
     return null;
   }
 }
+
+/** Whether a living process holds the folder, as far as can be known from here. */
+export async function isHeld(folder: string): Promise<boolean> {
+  const holder = await readHolder(join(folder, "lock"));
+  return holder !== undefined && (await isAlive(holder));
+}

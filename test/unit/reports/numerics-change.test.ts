@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -69,8 +69,15 @@ test("a resumed run folder hands the note to the loop", async () => {
     await using fresh = await open(false, 2);
     expect(fresh.notes).toEqual([]);
     await fresh.step({ step: 1, metrics: {} });
-    await fresh.checkpoint({ step: 1, data: null, evaluated: true, score: null }, async (at) =>
-      writeFile(join(at, "x"), ""),
+    await fresh.checkpoint(
+      { step: 1, data: null, evaluated: true, score: null },
+      {
+        bytes: async () => 10,
+        fill: async (at) => {
+          for (const part of ["model", "state"]) await mkdir(join(at, part));
+        },
+        prune: false,
+      },
     );
   }
   {

@@ -1,0 +1,116 @@
+import { flatten } from "../config-file.js";
+import type { EvaluationPoint, StepPoint } from "./metrics-lines.js";
+import type { JsonObject } from "./run-folder-reader.js";
+
+/** Runs of one config, which differ in their seed alone. */
+export interface RunGroup<R> {
+  readonly name: string;
+  readonly runs: readonly R[];
+}
+
+/** Keys that make no other experiment of a run. */
+const ignored = new Set(["seed", "run_folder", "threads", "checkpoint.every_steps", "checkpoint.keep_last"]);
+
+/** Paths of a seed's own folder, as a warm start's, are the same for all seeds. */
+const withoutSeed = (value: string): string => value.replace(/seed[-_]?\d+/g, "seed");
+
+const valuesOf = (config: JsonObject): ReadonlyMap<string, string> =>
+  new Map(
+    [...flatten(config)]
+      .filter(([key]) => key !== "" && !ignored.has(key))
+      .map(([key, value]) => [key, typeof value === "string" ? withoutSeed(value) : JSON.stringify(value)]),
+  );
+
+/**
+ * Runs whose configs agree but for the seed belong together; a run without a config stands alone. A group is named by
+ * what sets it apart from the others.
+ */
+export function groupRuns<R extends { readonly name: string; readonly config: JsonObject }>(
+  runs: readonly R[],
+): readonly RunGroup<R>[] {
+  const groups = new Map<string, R[]>();
+  for (const run of runs) {
+    const values = valuesOf(run.config);
+    const key = values.size === 0 ? `run ${run.name}` : JSON.stringify([...values].sort());
+    groups.set(key, [...(groups.get(key) ?? []), run]);
+  }
+  const all = [...groups.values()];
+  const differing = differingValues(all.map(([first]) => first!.config));
+  const names = all.map((members, i) => groupName(members, differing[i]!, all.length));
+  return all.map((members, i) => ({
+    name: names.indexOf(names[i]!) === names.lastIndexOf(names[i]!) ? names[i]! : members[0]!.name,
+    runs: members,
+  }));
+}
+
+/** Of each config the keys whose value is not the same in all, with their values; absent ones as "-". */
+export function differingValues(configs: readonly JsonObject[]): readonly ReadonlyMap<string, string>[] {
+  const values = configs.map(valuesOf);
+  const keys = [...new Set(values.flatMap((one) => [...one.keys()]))].sort();
+  const differing = keys.filter((key) => new Set(values.map((one) => one.get(key))).size > 1);
+  return values.map((one) => new Map(differing.map((key) => [key, one.get(key) ?? "-"])));
+}
+
+function groupName(
+  members: readonly { readonly name: string; readonly config: JsonObject }[],
+  differing: ReadonlyMap<string, string>,
+  num_groups: number,
+): string {
+  const [first] = members;
+  if (members.length === 1) return first!.name;
+  const short = [...differing].map(([key, value]) => `${key.split(".").at(-1)!} ${value}`).join(", ");
+  if (num_groups > 1 && short.length > 0 && short.length <= 48) return short;
+  const common = commonPrefix(members.map(({ name }) => name)).replace(/[^\p{L}\p{N}]*(seed)?[^\p{L}\p{N}]*$/u, "");
+  return common === "" ? first!.name : common;
+}
+
+const commonPrefix = (names: readonly string[]): string =>
+  names.reduce((a, b) => {
+    let length = 0;
+    while (length < a.length && a[length] === b[length]) length += 1;
+    return a.slice(0, length);
+  });
+
+/** A curve of one run. */
+export type Curve = readonly (readonly [step: number, value: number])[];
+
+export const metricCurve = (steps: readonly StepPoint[], name: string): Curve =>
+  steps.flatMap(({ step, metrics }) => (metrics[name] === undefined ? [] : [[step, metrics[name]] as const]));
+
+export const evaluationCurve = (points: readonly EvaluationPoint[], split: string, setting: string): Curve =>
+  points.filter((p) => p.split === split && p.setting === setting).map(({ step, accuracy }) => [step, accuracy]);
+
+export interface MeanPoint {
+  readonly step: number;
+  readonly mean: number;
+  /** Sample standard deviation over the runs; 0 for one. */
+  readonly std: number;
+  readonly num_runs: number;
+}
+
+/** At each step the mean over the runs that have it. */
+export function meanCurve(curves: readonly Curve[]): readonly MeanPoint[] {
+  const at = new Map<number, number[]>();
+  for (const curve of curves)
+    for (const [step, value] of curve) {
+      const values = at.get(step);
+      if (values === undefined) at.set(step, [value]);
+      else values.push(value);
+    }
+  return [...at]
+    .sort(([a], [b]) => a - b)
+    .map(([step, values]) => ({ step, ...meanAndStd(values), num_runs: values.length }));
+}
+
+/** Mean and sample standard deviation; the latter is 0 for fewer than two values. */
+export function meanAndStd(values: readonly number[]): { readonly mean: number; readonly std: number } {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return { mean, std: values.length < 2 ? 0 : Math.sqrt(squares / (values.length - 1)) };
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

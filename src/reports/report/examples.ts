@@ -1,0 +1,88 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { namesIn } from "../files.js";
+import { openArrowFile } from "../read/arrow-file.js";
+import { isObject } from "../read/metrics-lines.js";
+import { rolloutIndex, type StepSamples } from "../read/rollout-index.js";
+import type { Run } from "../read/run-folder-reader.js";
+
+/** A completion to look at, with its image inside the page. */
+export interface ExampleSample {
+  readonly group: string;
+  readonly step: number;
+  readonly completion: string;
+  readonly answer: string;
+  readonly reward: number;
+  readonly is_correct: boolean | null;
+  /** data: URIs. */
+  readonly images: readonly string[];
+}
+
+const max_image_bytes = 100_000;
+const types: Readonly<Record<string, string>> = {
+  png: "image/png",
+  jpg: "image/jpeg",
+  gif: "image/gif",
+  webp: "image/webp",
+};
+
+/** From the first step and the last: up to two that were right and two that were wrong. */
+export async function examplesOf({ folder }: Run, group: string): Promise<readonly ExampleSample[]> {
+  const index = rolloutIndex(folder);
+  await index.poll();
+  const [first, last] = [index.steps[0], index.steps.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  const chosen = first === last ? [last] : [first, last];
+  const examples = chosen.map(async (samples) => {
+    try {
+      await using file = await openArrowFile(index.fileOf(samples.step));
+      return await Promise.all(pick(samples).map((row) => example(folder, group, samples, row, file)));
+    } catch {
+      return []; // a damaged file is reported where its curves are read
+    }
+  });
+  return (await Promise.all(examples)).flat();
+}
+
+/** Rows of different prompts, right ones first. */
+function pick({ num_rows, correct, prompt_ids }: StepSamples): readonly number[] {
+  const seen = new Set<number>();
+  const rows = (wanted: number | undefined): number[] => {
+    const found: number[] = [];
+    for (let row = 0; row < num_rows && found.length < 2; row++) {
+      if ((wanted !== undefined && correct?.[row] !== wanted) || seen.has(prompt_ids[row]!)) continue;
+      seen.add(prompt_ids[row]!);
+      found.push(row);
+    }
+    return found;
+  };
+  return correct === null ? rows(undefined) : [...rows(1), ...rows(0)];
+}
+
+async function example(
+  folder: string,
+  group: string,
+  { step, correct }: StepSamples,
+  row: number,
+  file: Awaited<ReturnType<typeof openArrowFile>>,
+): Promise<ExampleSample> {
+  const cells = await file.row(row, ["completion", "answer", "reward", "image_ids"]);
+  const { completion, answer, reward, image_ids } = cells;
+  const ids = Array.isArray(image_ids) || isObject(image_ids) ? [...(image_ids as readonly string[])] : [];
+  return {
+    ...{ group, step, is_correct: correct === null ? null : correct[row] === 1 },
+    completion: typeof completion === "string" ? completion : "",
+    answer: typeof answer === "string" ? answer : "",
+    reward: Number(reward),
+    images: (await Promise.all(ids.slice(0, 4).map((id) => dataUri(folder, id)))).flat(),
+  };
+}
+
+async function dataUri(folder: string, id: string): Promise<readonly string[]> {
+  if (!/^[0-9a-f]+$/.test(id)) return [];
+  const name = (await namesIn(join(folder, "images"))).find((file) => file.startsWith(`${id}.`));
+  const type = types[name?.split(".").at(-1) ?? ""];
+  if (name === undefined || type === undefined) return [];
+  const bytes = await readFile(join(folder, "images", name));
+  return bytes.length > max_image_bytes ? [] : [`data:${type};base64,${bytes.toString("base64")}`];
+}

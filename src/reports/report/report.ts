@@ -1,0 +1,100 @@
+import { UserError } from "../../errors.js";
+import { groupRuns, differingValues, type RunGroup } from "../read/groups.js";
+import { condensed, type Problem } from "../read/problem.js";
+import { type ReflectionPoint, reflectionCurve } from "../read/reflection-curves.js";
+import { rolloutIndex } from "../read/rollout-index.js";
+import { findRunFolders, readRun, type Run, shortNames } from "../read/run-folder-reader.js";
+import { type StepTime, stepTime } from "../read/step-time.js";
+import { evaluationFigures, type Figure, type FigureSection, metricSections } from "./curves.js";
+import { type ExampleSample, examplesOf } from "./examples.js";
+import { reflectionFigures } from "./reflection-figures.js";
+import type { Table } from "./table.js";
+import { evaluationTable, reflectionTable, stepTimeTable, trainingTable } from "./tables.js";
+
+/** Everything a report shows, before it is drawn. */
+export interface Report {
+  readonly title: string;
+  readonly groups: readonly RunGroup<Run>[];
+  readonly sections: readonly FigureSection[];
+  readonly tables: readonly Table[];
+  readonly step_times: readonly (StepTime & { readonly name: string })[];
+  /** Config keys in which the groups differ: [key, a value for each group]. */
+  readonly differing: readonly (readonly [key: string, values: readonly string[]])[];
+  readonly examples: readonly ExampleSample[];
+  readonly problems: readonly (Problem & { readonly run: string })[];
+}
+
+/** Completions of at most so many steps of a run are searched for reflection words. */
+const max_reflection_steps = 200;
+
+/**
+ * Reads runs and what they compare to. A folder that is no run is searched for runs below it.
+ * @throws UserError FILE_NOT_FOUND if a folder holds no run
+ */
+export async function buildReport(folders: readonly string[], title?: string): Promise<Report> {
+  const runs = await readRuns(folders);
+  const groups = groupRuns(runs);
+  const reflection = await Promise.all(groups.map(({ runs: members }) => Promise.all(members.map(readReflection))));
+  const reflection_groups = groups.map(({ name }, i) => ({ name, curves: reflection[i]!.map(({ points }) => points) }));
+  const evaluated = evaluationFigures(groups);
+  const step_times = groups.flatMap(({ name, runs: members }) => {
+    const time = stepTime(members.flatMap((run) => run.metrics.steps));
+    return time === undefined ? [] : [{ name, ...time }];
+  });
+  const differing = differingValues(groups.map((group) => group.runs[0]!.config));
+  const tables = [
+    evaluationTable(groups),
+    trainingTable(groups),
+    reflectionTable(reflection_groups),
+    ...step_times.map((time) => stepTimeTable(time.name, time)),
+  ];
+  return {
+    title: title ?? groups.map(({ name }) => name).join(" · "),
+    ...{ groups, step_times },
+    sections: [...withEvaluations(metricSections(groups), evaluated), ...reflectionFigures(reflection_groups)],
+    tables: tables.filter(({ rows }) => rows.length > 0),
+    differing: [...(differing[0]?.keys() ?? [])].map((key) => [key, differing.map((values) => values.get(key) ?? "-")]),
+    examples: (await Promise.all(groups.map(({ name, runs: [first] }) => examplesOf(first!, name)))).flat(),
+    problems: runs.flatMap((run) => {
+      const of_rollouts = reflection.flat().find(({ folder }) => folder === run.folder)?.problems ?? [];
+      return condensed([...run.problems, ...of_rollouts]).map((problem) => ({ ...problem, run: run.name }));
+    }),
+  };
+}
+
+/** They come first, under the heading of the rewards. */
+function withEvaluations(sections: readonly FigureSection[], figures: readonly Figure[]): readonly FigureSection[] {
+  const title = "Accuracy and reward";
+  if (figures.length === 0) return sections;
+  const rewards = sections.find((section) => section.title === title)?.figures ?? [];
+  return [{ title, figures: [...figures, ...rewards] }, ...sections.filter((section) => section.title !== title)];
+}
+
+async function readRuns(folders: readonly string[]): Promise<readonly Run[]> {
+  const found: string[] = [];
+  for (const folder of folders) {
+    const here = await findRunFolders(folder);
+    if (here.length === 0)
+      throw new UserError(
+        "FILE_NOT_FOUND",
+        `${folder} holds no run (no config.yaml or metrics.jsonl in it or below it)`,
+        "Name a run folder, as `run_folder` in the run's config, or a folder of runs.",
+      );
+    for (const path of here) if (!found.includes(path)) found.push(path);
+  }
+  const names = shortNames(found);
+  return Promise.all(found.map((folder, i) => readRun(folder, names[i])));
+}
+
+interface ReadReflection {
+  readonly folder: string;
+  readonly points: readonly ReflectionPoint[];
+  readonly problems: readonly Problem[];
+}
+
+async function readReflection({ folder }: Run): Promise<ReadReflection> {
+  const index = rolloutIndex(folder);
+  await index.poll();
+  const { points, problems } = await reflectionCurve(index, "word", max_reflection_steps);
+  return { folder, points, problems: [...index.problems, ...problems] };
+}
