@@ -1,5 +1,5 @@
 import { defaultThreads } from "../engine/addon.js";
-import type { Dtype, EngineOptions } from "../engine/engine.js";
+import type { Dtype, EngineOptions, LoraOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "../pipeline/data/processor.js";
 import { checkModelFolder } from "../pipeline/model-folder.js";
@@ -17,6 +17,8 @@ export interface StepOptions extends StepWork {
   readonly tokens_per_microbatch: number;
   readonly dtype: Dtype;
   readonly activation_checkpointing: boolean;
+  /** Trained in place of the language model's weights; operations are counted as if those were trained. */
+  readonly lora?: LoraOptions | undefined;
   /** 0 takes all cores. */
   readonly threads: number;
 }
@@ -126,6 +128,7 @@ function engineOptions(options: StepOptions, processor: Processor, threads: numb
     ...{ model_path: options.model_path, reference_path: null, with_reference },
     image_processor: processor.image_processor,
     trainable: { train_vision_tower: all, train_connector: all, train_language_model: true },
+    lora: options.lora,
     algorithm: {
       ...{ name: "grpo", clip_ratio_low: 0.2, clip_ratio_high: 0.2, scale_by_std: true },
       kl_loss_coefficient: with_reference ? 0.01 : 0,

@@ -17,6 +17,7 @@ import { jsonLine, presenter } from "./present.js";
 
 export interface EvaluateArguments {
   readonly model: string;
+  readonly adapter: string | undefined;
   readonly dataset: string;
   readonly setting: readonly string[];
   readonly "max-items": number | undefined;
@@ -41,11 +42,11 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
   const dataset = await openDataset(dataset_config, { base_folder: process.cwd() });
-  const { seed, threads, dtype } = args;
+  const { model: model_path, adapter: adapter_path, seed, threads, dtype } = args;
   try {
-    using loading = loadingBar(`loading ${args.model}`);
+    using loading = loadingBar(`loading ${model_path}`);
     const opening = { signal, on_progress: loading.show };
-    await using model = await openInference({ model_path: args.model, seed, threads, dtype }, opening);
+    await using model = await openInference({ model_path, adapter_path, seed, threads, dtype }, opening);
     loading.clear();
     using present = presenter({ json: false });
     const events = withPhase(
@@ -72,7 +73,7 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
       present[Symbol.dispose]();
       console.log(
         args.json
-          ? jsonLine({ model: args.model, dataset: dataset_config, results: next.value })
+          ? jsonLine({ model: model_path, adapter: adapter_path, dataset: dataset_config, results: next.value })
           : resultTable(next.value),
       );
       return;

@@ -8,6 +8,7 @@ import { numberCheck, whole } from "./numbers.js";
 
 export interface GenerateArguments {
   readonly model: string;
+  readonly adapter: string | undefined;
   readonly image: readonly string[];
   readonly question: string;
   readonly "system-prompt": string | undefined;
@@ -32,10 +33,10 @@ export async function generate(args: GenerateArguments): Promise<void> {
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
   try {
-    const { model: model_path, seed, threads, dtype } = args;
+    const { model: model_path, adapter: adapter_path, seed, threads, dtype } = args;
     using loading = loadingBar(`loading ${model_path}`);
     await using model = await openInference(
-      { model_path, seed, threads, dtype },
+      { model_path, adapter_path, seed, threads, dtype },
       { signal, on_progress: loading.show },
     );
     loading.clear();

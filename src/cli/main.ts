@@ -8,6 +8,7 @@ import { doctorCommand } from "./commands/doctor.js";
 import { evaluateCommand } from "./commands/evaluate.js";
 import { generateCommand } from "./commands/generate.js";
 import { initCommand } from "./commands/init.js";
+import { mergeCommand } from "./commands/merge.js";
 import { sftCommand } from "./commands/sft.js";
 import { trainCommand } from "./commands/train.js";
 import { fail, UsageError } from "./fail.js";
@@ -23,6 +24,7 @@ const commands = [
   evaluateCommand,
   generateCommand,
   initCommand,
+  mergeCommand,
   benchCommand,
   doctorCommand,
   demoCommand,

@@ -44,7 +44,11 @@ export function line(event: TrainEvent): string | undefined {
     case "note":
       return `note: ${event.message}`;
     case "done":
-      return `done after ${event.step} steps${event.model_path === null ? "" : `; the model is ${event.model_path}`}`;
+      return [
+        `done after ${event.step} steps`,
+        ...(event.model_path === null ? [] : [`the model is ${event.model_path}`]),
+        ...(event.adapter_path === null ? [] : [`the adapter is ${event.adapter_path}`]),
+      ].join("; ");
     default:
       return event satisfies never;
   }

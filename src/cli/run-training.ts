@@ -6,7 +6,7 @@ import { type SftConfig, sftConfigSchema, type TrainConfig, trainConfigSchema } 
 import { UserError } from "../errors.js";
 import type { TrainEvent } from "../pipeline/events.js";
 import { loadProcessor } from "../pipeline/data/processor.js";
-import { checkModelFolder } from "../pipeline/model-folder.js";
+import { checkAdapterFolder, checkModelFolder } from "../pipeline/model-folder.js";
 import { openTrainingSet, type RunOptions } from "../pipeline/open-run.js";
 import { planMemory } from "../pipeline/plan-memory.js";
 import { runSft, runTrain } from "../pipeline/run.js";
@@ -101,6 +101,7 @@ async function dryRun(args: RunArguments, { config, origins }: LoadedConfig<Trai
   const num_items = samples.length;
   const arithmetic = batchArithmetic(config, num_items);
   await checkModelFolder(config.model.path);
+  if (config.model.lora?.path != null) await checkAdapterFolder(config.model.lora.path);
   const { plan: memory } = await planMemory(config, await loadProcessor(config.model.path), samples);
   if (args.json) console.log(JSON.stringify({ config, origins: Object.fromEntries(origins), arithmetic, memory }));
   else console.log(dryRunText({ config, origins, arithmetic, num_items, memory }));

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { datasetSchema } from "../datasets/registry.js";
 import { rewardSchema } from "../rewards/registry.js";
 import { algorithmSchema, needsReference } from "./algorithms.js";
+import { loraContradiction } from "./lora.js";
 import { common, count, optimizerSchema, samplingSchema } from "./sections.js";
 
 type Issue = (path: (string | number)[], message: string) => void;
@@ -103,6 +104,8 @@ function checkCommon(
   const { train_vision_tower, train_connector, train_language_model } = config.model;
   if (!train_vision_tower && !train_connector && !train_language_model)
     issue(["model"], "nothing is trained: set train_language_model, train_connector or train_vision_tower");
+  const contradiction = loraContradiction(config.model);
+  if (contradiction !== undefined) issue(contradiction.path, contradiction.message);
   const { every_steps, splits } = config.evaluate;
   if (every_steps > 0 && !splits.some((split) => config.datasets[split] !== null))
     issue(

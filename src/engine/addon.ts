@@ -86,6 +86,7 @@ export interface Addon {
   ): Promise<Float32Array>;
   update(engine: EngineHandle, trajectories: TrajectoryColumns, temperature: number, stop: Stop): Promise<UpdateStats>;
   saveModel(engine: EngineHandle, folder: string): Promise<void>;
+  saveAdapter(engine: EngineHandle, folder: string): Promise<void>;
   saveState(engine: EngineHandle, folder: string): Promise<void>;
   loadState(engine: EngineHandle, folder: string): Promise<void>;
   memory(engine: EngineHandle): Promise<MemoryUse>;

@@ -1,10 +1,12 @@
 import type { Dtype, Engine, EngineOptions, OpenOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
-import { checkModelFolder } from "./model-folder.js";
+import { checkAdapterFolder, checkModelFolder } from "./model-folder.js";
 
 export interface InferenceOptions {
   readonly model_path: string;
+  /** Folder in PEFT's format. */
+  readonly adapter_path?: string | undefined;
   readonly seed: number;
   readonly threads: number;
   readonly dtype: Dtype;
@@ -17,10 +19,11 @@ export interface Inference extends AsyncDisposable {
 
 /** A model to sample from: nothing is trainable, so no gradients or moments are held. */
 export async function openInference(
-  { model_path, seed, threads, dtype }: InferenceOptions,
+  { model_path, adapter_path, seed, threads, dtype }: InferenceOptions,
   opening: OpenOptions = {},
 ): Promise<Inference> {
   await checkModelFolder(model_path);
+  if (adapter_path !== undefined) await checkAdapterFolder(adapter_path);
   const processor = await loadProcessor(model_path);
   const options: EngineOptions = {
     model_path,
@@ -29,6 +32,7 @@ export async function openInference(
     dtype,
     image_processor: processor.image_processor,
     trainable: { train_vision_tower: false, train_connector: false, train_language_model: false },
+    lora: adapter_path === undefined ? null : { path: adapter_path },
     algorithm: { name: "supervised", loss_aggregation: "token_mean", max_completion_tokens: 1 },
     optimizer: {
       ...{ learning_rate: 0, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0, max_grad_norm: null },

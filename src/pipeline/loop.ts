@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { UserError } from "../errors.js";
 import type { EvaluationResult } from "../evaluate/result.js";
 import type { RunRecord, StepRecord } from "../reports/run-folder.js";
+import type { SavedParts } from "./save.js";
 import type { CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
 
 /** What reinforcement learning and supervised fine-tuning have in common: when to evaluate, to save and to stop. */
@@ -24,7 +25,9 @@ export interface Loop {
   readonly step: (step: number, signal: AbortSignal) => AsyncGenerator<TrainEvent, StepRecord | undefined>;
   /** The data stream's cursor after the steps so far. */
   readonly dataCursor: () => unknown;
-  /** Writes model/ and state/ into a checkpoint's folder. */
+  /** What a checkpoint holds besides state/; model/ alone unless said otherwise. */
+  readonly saves?: SavedParts | undefined;
+  /** Writes that and state/ into a checkpoint's folder. */
   readonly save: (folder: string) => Promise<void>;
   /** How the run can be gone on with, for the message after an interrupt. */
   readonly command: string;
@@ -90,8 +93,13 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
     if (saved?.step !== at.step) yield* save(loop, at);
     throw interrupted(loop, at.step, cause);
   }
-  const model_path = saved === undefined ? null : join(saved.path, "model");
-  yield { type: "done", step: at.step, run_folder: record.folder, model_path };
+  const { saves = { model: true, adapter: false } } = loop;
+  const path = (part: keyof SavedParts): string | null =>
+    saved === undefined || !saves[part] ? null : join(saved.path, part);
+  yield {
+    ...{ type: "done", step: at.step, run_folder: record.folder },
+    ...{ model_path: path("model"), adapter_path: path("adapter") },
+  };
 }
 
 const isDue = (step: number, every: number, last: number): boolean =>

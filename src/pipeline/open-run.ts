@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { type BatchArithmetic, batchArithmetic, resolveOptimizer } from "../config/arithmetic.js";
+import { savedParts } from "../config/lora.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { type DatasetConfig, openDataset } from "../datasets/registry.js";
 import type { AlgorithmOptions, ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
@@ -12,7 +13,7 @@ import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor
 import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
 import type { Loop } from "./loop.js";
-import { checkModelFolder } from "./model-folder.js";
+import { checkAdapterFolder, checkModelFolder } from "./model-folder.js";
 import { planMemory } from "./plan-memory.js";
 import { type ProcessorFiles, readProcessorFiles, saveCheckpoint } from "./save.js";
 
@@ -56,6 +57,7 @@ export interface OpenRun extends AsyncDisposable {
 export async function openRun(config: TrainConfig | SftConfig, needs: Needs, options: RunOptions): Promise<OpenRun> {
   const { base_folder } = options;
   for (const path of [config.model.path, needs.reference_path]) if (path !== null) await checkModelFolder(path);
+  if (config.model.lora?.path != null) await checkAdapterFolder(config.model.lora.path);
   const processor = await loadProcessor(config.model.path);
   const files = await readProcessorFiles(processor, config.model.path);
   const source = options.samples ?? (await openTrainingSet(config.datasets.train, base_folder));
@@ -133,7 +135,8 @@ function assembleRun(parts: Parts): OpenRun {
         ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
       }),
       dataCursor: () => stream.cursor,
-      save: (folder) => saveCheckpoint(engine, files, folder),
+      saves: savedParts(config.model),
+      save: (folder) => saveCheckpoint(engine, files, folder, savedParts(config.model)),
       command: options.command,
     },
     [Symbol.asyncDispose]: async () => {
@@ -180,7 +183,7 @@ function engineOptions(
   processor: Processor,
   arithmetic: BatchArithmetic,
 ): EngineOptions {
-  const { path, dtype, ...trainable } = config.model;
+  const { path, dtype, lora, ...trainable } = config.model;
   return {
     model_path: path,
     reference_path: needs.reference_path,
@@ -188,6 +191,7 @@ function engineOptions(
     dtype,
     image_processor: processor.image_processor,
     trainable,
+    lora,
     algorithm: needs.algorithm,
     optimizer: resolveOptimizer(config.optimizer, arithmetic.optimizer_steps),
     completions_per_update: arithmetic.completions_per_update,
