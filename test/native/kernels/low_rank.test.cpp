@@ -65,10 +65,10 @@ DOCTEST_TEST_CASE("halves train where the input needs no gradient, in float32 be
     low_rank.up.requires_grad_(true);
     const auto weight = at::randn({12, 8}).to(dtype), x = at::randn({40, 8}).to(dtype), dy = at::randn({40, 12}).to(dtype);
     const auto y = kernels::low_rank_linear(x, weight, {}, low_rank);
-    DOCTEST_CHECK(y.scalar_type() == dtype);
+    DOCTEST_CHECK((y.scalar_type() == dtype));
     y.backward(dy);
     const auto down = low_rank.down.grad().to(at::kDouble), up = low_rank.up.grad().to(at::kDouble);
-    DOCTEST_CHECK(low_rank.down.grad().scalar_type() == at::kFloat);
+    DOCTEST_CHECK((low_rank.down.grad().scalar_type() == at::kFloat));
     low_rank.down.mutable_grad() = at::Tensor();
     low_rank.up.mutable_grad() = at::Tensor();
     at::linear(x.to(at::kFloat), dense(weight.to(at::kFloat), low_rank)).backward(dy.to(at::kFloat));
@@ -88,6 +88,7 @@ DOCTEST_TEST_CASE("a linear's packed weight holds the addition; the weight itsel
   const auto weight = linear.weight.clone(), x = at::randn({5, 8});
   const auto expected = at::linear(x, dense(weight, *linear.low_rank), linear.bias);
   linear.pack();
+  DOCTEST_CHECK(linear.packed.panels.defined());
   const at::NoGradGuard no_grad;
   DOCTEST_CHECK(at::allclose(linear(x, /*sampling=*/true), expected, 1e-5, 1e-5));
   DOCTEST_CHECK(at::allclose(linear(x, /*sampling=*/false), expected, 1e-5, 1e-5));
