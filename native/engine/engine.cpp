@@ -59,8 +59,7 @@ models::Lora resolve_lora(const LoraOptions& options, models::Model& model, cons
   agree("alpha", options.alpha, held.alpha);
   const auto named = [](bool value) { return std::string(value ? "true" : "false"); };
   agree("rslora", options.rslora ? std::optional(named(*options.rslora)) : std::nullopt, named(held.rslora));
-  if (options.targets)
-    agree("targets", std::optional(models::lora_targets(model, *options.targets)), held.targets);
+  if (options.targets) agree("targets", std::optional(models::lora_targets(model, *options.targets)), held.targets);
   return held;
 }
 

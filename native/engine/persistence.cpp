@@ -119,7 +119,8 @@ void Engine::load_state(const std::string& folder) {
                 ": was trained beside other weights than those in ", options_.model_path,
                 ". Put the base model back there that the run was started with.");
   }
-  models::fill(*policy_, {&weights, 1}, weights.path().string(), {}, lora_ ? models::is_trained : models::in_checkpoint);
+  models::fill(*policy_, {&weights, 1}, weights.path().string(), {},
+               lora_ ? models::is_trained : models::in_checkpoint);
   const checkpoint::SafetensorsFile moments(moments_file(folder));
   const auto steps = moments.metadata().find("steps");
   TORCH_CHECK(steps != moments.metadata().end(), moments_file(folder).string(),

@@ -32,8 +32,7 @@ Product multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor
   Product result{.y = product(x, weight, bias),
                  .low = product(x, low_rank.down.to(x.scalar_type()), {}).mul_(low_rank.scale)};
   each_range(low_rank.outputs, rank, [&](int64_t begin, int64_t rows, int64_t low_begin, int64_t up_begin) {
-    result.y.narrow(1, begin, rows)
-        .addmm_(result.low.narrow(1, low_begin, rank), up.narrow(0, up_begin, rows).t());
+    result.y.narrow(1, begin, rows).addmm_(result.low.narrow(1, low_begin, rank), up.narrow(0, up_begin, rows).t());
   });
   return result;
 }

@@ -13,7 +13,7 @@
 namespace sightloop::models {
 namespace {
 
-constexpr auto kWrapper = "base_model.model.";  // what PEFT puts before a module's path
+constexpr auto kWrapper = "base_model.model.";                    // what PEFT puts before a module's path
 constexpr auto kDown = ".lora_A.weight", kUp = ".lora_B.weight";  // equally long
 
 std::string last_part(const std::string& name) { return name.substr(name.rfind('.') + 1); }
@@ -48,9 +48,8 @@ std::vector<std::string> lora_targets(Model& model, const std::vector<std::strin
     TORCH_CHECK(std::find(known.begin(), known.end(), name) != known.end(), "model.lora.targets: \"", name,
                 "\" names no linear layer of the language model. It has ", listed(known),
                 "; all_linear takes every one.");
-  std::erase_if(known, [&](const std::string& name) {
-    return std::find(names.begin(), names.end(), name) == names.end();
-  });
+  std::erase_if(known,
+                [&](const std::string& name) { return std::find(names.begin(), names.end(), name) == names.end(); });
   return known;
 }
 
@@ -108,9 +107,10 @@ AdapterFolder::AdapterFolder(const std::filesystem::path& folder, Model& model)
     TORCH_CHECK(name.rfind("visual.", 0) != 0, where, ": tensor \"", stored,
                 "\" adapts the vision tower; only adapters of the language model are supported. Merge it into its base "
                 "with PEFT, and give the merged model.");
-    TORCH_CHECK(name.ends_with(kDown) || name.ends_with(kUp), where, ": tensor \"", stored,
-                "\" is neither lora_A.weight nor lora_B.weight of a linear layer. Only plain LoRA is supported: merge the "
-                "adapter into its base with PEFT, and give the merged model.");
+    TORCH_CHECK(
+        name.ends_with(kDown) || name.ends_with(kUp), where, ": tensor \"", stored,
+        "\" is neither lora_A.weight nor lora_B.weight of a linear layer. Only plain LoRA is supported: merge the "
+        "adapter into its base with PEFT, and give the merged model.");
     const auto projection = name.substr(0, name.size() - std::char_traits<char>::length(kDown));
     TORCH_CHECK(wrapped && projections.contains(projection), where, ": tensor \"", stored,
                 "\" belongs to no linear layer of the language model. Known are keys like ", kWrapper,
@@ -135,13 +135,14 @@ void AdapterFolder::fill(Model& model) const {
     if (parameter.part != core::Part::adapter) continue;
     for (const auto& slice : parameter.slices) {
       const auto found = stored_names_.find(slice.name);
-      TORCH_CHECK(found != stored_names_.end(), where, ": lacks the adapter's half \"", slice.name,
-                  "\". An adapter must have both halves in every layer of the base; copy it again, or give the base that "
-                  "it was trained on.");
+      TORCH_CHECK(
+          found != stored_names_.end(), where, ": lacks the adapter's half \"", slice.name,
+          "\". An adapter must have both halves in every layer of the base; copy it again, or give the base that "
+          "it was trained on.");
       const auto& tensor = file_.tensors().at(found->second);
       TORCH_CHECK(tensor.sizes() == at::IntArrayRef(slice.shape), where, ": tensor \"", found->second, "\" has shape ",
-                  tensor.sizes(), ", but the base model and r of adapter_config.json ask for ", slice.shape,
-                  ". Give the base that the adapter was trained on.");
+                  tensor.sizes(), ", but the base model and r of adapter_config.json ask for ",
+                  at::IntArrayRef(slice.shape), ". Give the base that the adapter was trained on.");
       TORCH_CHECK(tensor.is_floating_point(), where, ": tensor \"", found->second, "\" is ", tensor.scalar_type(),
                   ". Save the adapter in float32, bfloat16 or float16.");
       file_.copy_out(found->second, parameter.view(slice), {});

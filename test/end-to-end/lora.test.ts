@@ -8,7 +8,7 @@ import { hashes, reproducibleMetrics, sightloop, smallRun, trainHere, workspace 
 const place = workspace();
 const lora = { rank: 4, alpha: 8 };
 const config = (run_folder: string, model: object = { lora }, changes: object = {}): TrainConfig =>
-  trainConfigSchema.parse({ ...smallRun, ...changes, run_folder, model: { path: place.model, ...model } });
+  trainConfigSchema.parse({ ...smallRun, old_logprobs: "recompute", ...changes, run_folder, model: { path: place.model, ...model } });
 const results = (folder: string) =>
   hashes(folder, /(^|\/)(config\.yaml|manifest.*\.json|metrics\.jsonl|cursor\.json)$/);
 const last = (events: readonly TrainEvent[]) => events.at(-1) as Extract<TrainEvent, { type: "done" }>;

@@ -114,7 +114,9 @@ describe.each(found)("$name", (family) => {
     await fresh.engine.saveAdapter(root);
     const output = join(root, "peft.safetensors");
     const { stdout } = await run(python, [script, "run", family.folder, root, output], { env: environment });
-    expect(JSON.parse(stdout)).toEqual({ num_tensors: 16, different: [], left_out: [] });
+    const num_tensors = new SafetensorsFile(join(root, "adapter_model.safetensors")).names.length;
+    expect(num_tensors).toBeGreaterThanOrEqual(3 * 2 * 2); // layers, targets, halves
+    expect(JSON.parse(stdout)).toEqual({ num_tensors, different: [], left_out: [] });
     await expectAgreement(family, fresh, new SafetensorsFile(output));
     await fresh.engine.close();
   }, 600_000);

@@ -35,7 +35,8 @@ DOCTEST_TEST_CASE("low_rank_linear agrees with autograd on the dense weight, val
       const auto low_rank = two_ranges(at::kDouble);
       low_rank.down.requires_grad_(true);
       low_rank.up.requires_grad_(true);
-      const auto weight = at::randn({12, 8}, at::kDouble), bias = with_bias ? at::randn({12}, at::kDouble) : at::Tensor();
+      const auto weight = at::randn({12, 8}, at::kDouble),
+                 bias = with_bias ? at::randn({12}, at::kDouble) : at::Tensor();
       const auto x = at::randn({rows, 8}, at::kDouble).requires_grad_(true), dy = at::randn({rows, 12}, at::kDouble);
 
       const auto expected = at::linear(x, dense(weight, low_rank), bias);
@@ -63,7 +64,8 @@ DOCTEST_TEST_CASE("halves train where the input needs no gradient, in float32 be
     const auto low_rank = two_ranges(at::kFloat);
     low_rank.down.requires_grad_(true);
     low_rank.up.requires_grad_(true);
-    const auto weight = at::randn({12, 8}).to(dtype), x = at::randn({40, 8}).to(dtype), dy = at::randn({40, 12}).to(dtype);
+    const auto weight = at::randn({12, 8}).to(dtype), x = at::randn({40, 8}).to(dtype),
+               dy = at::randn({40, 12}).to(dtype);
     const auto y = kernels::low_rank_linear(x, weight, {}, low_rank);
     DOCTEST_CHECK((y.scalar_type() == dtype));
     y.backward(dy);

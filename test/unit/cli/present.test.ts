@@ -71,10 +71,14 @@ const events: [TrainEvent, string | undefined][] = [
   [{ type: "checkpoint", step: 20, path: "runs/a/checkpoints/step-000020" }, "saved runs/a/checkpoints/step-000020"],
   [{ type: "note", message: "the data ended" }, "note: the data ended"],
   [
-    { type: "done", step: 150, run_folder: "runs/a", model_path: "runs/a/checkpoints/step-000150/model" },
+    { type: "done", step: 150, run_folder: "runs/a", model_path: "runs/a/checkpoints/step-000150/model", adapter_path: null },
     "done after 150 steps; the model is runs/a/checkpoints/step-000150/model",
   ],
-  [{ type: "done", step: 2, run_folder: null, model_path: null }, "done after 2 steps"],
+  [{ type: "done", step: 2, run_folder: null, model_path: null, adapter_path: null }, "done after 2 steps"],
+  [
+    { type: "done", step: 3, run_folder: "b", model_path: null, adapter_path: "b/adapter" },
+    "done after 3 steps; the adapter is b/adapter",
+  ],
 ];
 
 describe("lines", () => {
