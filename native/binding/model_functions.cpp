@@ -70,7 +70,7 @@ Napi::Value close_engine(const Napi::CallbackInfo& info) {
   });
 }
 
-// saveModel | saveState (engine, folder: string): Promise<void>
+// saveModel | saveAdapter | saveState (engine, folder: string): Promise<void>
 template <auto method>
 Napi::Value with_folder(const Napi::CallbackInfo& info) {
   const auto handle = engine_argument(info, 0);
@@ -141,6 +141,7 @@ void init_model_functions(Napi::Env env, Napi::Object exports) {
   add("openEngine", open_engine);
   add("closeEngine", close_engine);
   add("saveModel", with_folder<&engine::Engine::save_model>);
+  add("saveAdapter", with_folder<&engine::Engine::save_adapter>);
   add("saveState", with_folder<&engine::Engine::save_state>);
   add("loadState", load_state);
   add("memory", memory);

@@ -27,7 +27,10 @@ void Parameter::round_master() {
 }
 
 at::Tensor ParameterRegistry::create(at::IntArrayRef shape, Part part, std::vector<Slice> slices) {
-  auto value = source_(shape, parameters_.size());
+  return add(source_(shape, parameters_.size()), part, std::move(slices));
+}
+
+at::Tensor ParameterRegistry::add(at::Tensor value, Part part, std::vector<Slice> slices) {
   parameters_.push_back({.value = value, .part = part, .slices = std::move(slices), .master = {}, .gradient_sum = {}});
   return value;
 }

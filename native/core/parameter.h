@@ -7,8 +7,9 @@
 
 namespace sightloop::core {
 
-// The parts of a vision-language model that can be trained or frozen on their own.
-enum class Part { vision_tower, connector, language_model };
+// The parts of a vision-language model that can be trained or frozen on their own. An adapter is no part of the
+// checkpoint: it is added to a frozen language model and trained in its place.
+enum class Part { vision_tower, connector, language_model, adapter };
 
 // Rows [begin, begin + rows) of a parameter are the tensor `name` of the checkpoint, there of shape `shape`.
 // Projections that read the same input are stored as one parameter with several slices (q, k, v; gate, up).
@@ -49,6 +50,8 @@ class ParameterRegistry {
   at::Tensor create(at::IntArrayRef shape, Part part, std::vector<Slice> slices);
   // One slice that is the whole parameter.
   at::Tensor create(at::IntArrayRef shape, Part part, std::string name);
+  // A parameter that does not come from the source. Comes after all that do.
+  at::Tensor add(at::Tensor value, Part part, std::vector<Slice> slices);
 
   std::vector<Parameter>& all() { return parameters_; }
   const std::vector<Parameter>& all() const { return parameters_; }

@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "models/load.h"
+#include "models/lora.h"
 #include "modules/contexts.h"
 #include "pipeline/data/positions.h"
 
@@ -23,11 +24,43 @@ void mark_trainable(models::Model& model, const EngineOptions& options) {
         parameter.trainable = options.train_connector;
         break;
       case core::Part::language_model:
+        parameter.trainable = options.train_language_model && !options.lora;
+        break;
+      case core::Part::adapter:
         parameter.trainable = options.train_language_model;
         break;
     }
     parameter.value.requires_grad_(parameter.trainable);
   }
+}
+
+// The policy as it is now. A new adapter changes nothing, so that the base without one is the same; it shares the base's
+// memory. Of an adapter that was loaded a copy is kept.
+std::unique_ptr<models::Model> frozen_policy(const models::Model& policy, const nlohmann::json& config,
+                                             const EngineOptions& options, const std::optional<models::Lora>& lora) {
+  auto copy = models::frozen_copy(policy, config);
+  if (!lora || options.lora->path.empty()) return copy;
+  models::add_lora(*copy, *lora);
+  models::AdapterFolder(options.lora->path, *copy).fill(*copy);
+  return copy;
+}
+
+// What the options ask for, or the folder's own where they leave it open; they must not contradict it.
+models::Lora resolve_lora(const LoraOptions& options, models::Model& model, const models::AdapterFolder* folder) {
+  if (folder == nullptr)
+    return {{.rank = *options.rank, .alpha = *options.alpha, .rslora = options.rslora.value_or(false)},
+            models::lora_targets(model, options.targets.value_or(std::vector<std::string>{"all_linear"}))};
+  const auto& held = folder->lora();
+  const auto agree = [&](const char* key, const auto& asked, const auto& value) {
+    TORCH_CHECK(!asked || *asked == value, "model.lora.", key, " is ", *asked, ", but the adapter in ", options.path,
+                " has ", value, ". Leave ", key, " out to take the adapter's.");
+  };
+  agree("rank", options.rank, held.rank);
+  agree("alpha", options.alpha, held.alpha);
+  const auto named = [](bool value) { return std::string(value ? "true" : "false"); };
+  agree("rslora", options.rslora ? std::optional(named(*options.rslora)) : std::nullopt, named(held.rslora));
+  if (options.targets) agree("targets", std::optional(models::lora_targets(model, *options.targets)), held.targets);
+  return held;
 }
 
 }  // namespace
@@ -38,7 +71,7 @@ Engine::Engine(EngineOptions options, const models::Progress& progress)
       images_(options_.image_processor, options_.image_cache_bytes) {
   at::set_num_threads(options_.threads > 0 ? options_.threads : static_cast<int>(std::thread::hardware_concurrency()));
   config_ = models::read_config(options_.model_path);
-  policy_ = models::load(options_.model_path, options_.dtype, progress);
+  load_weights(progress);
   TORCH_CHECK(policy_->spec().spatial_merge_size == options_.image_processor.merge_size, options_.model_path,
               ": config.json merges ", policy_->spec().spatial_merge_size,
               " patches a side, the image processor's merge_size is ", options_.image_processor.merge_size,
@@ -51,7 +84,7 @@ Engine::Engine(EngineOptions options, const models::Progress& progress)
   mark_trainable(*policy_, options_);
   policy_->set_activation_checkpointing(options_.activation_checkpointing);
   if (options_.with_reference) {
-    reference_ = options_.reference_path.empty() ? models::frozen_copy(*policy_, config_)
+    reference_ = options_.reference_path.empty() ? frozen_policy(*policy_, config_, options_, lora_)
                                                  : models::load(options_.reference_path, options_.dtype, progress);
     TORCH_CHECK(reference_->spec().vocab_size == policy_->spec().vocab_size, options_.reference_path,
                 ": the reference has another vocabulary (", reference_->spec().vocab_size, ") than the policy (",
@@ -60,6 +93,27 @@ Engine::Engine(EngineOptions options, const models::Progress& progress)
   for (const auto* model : {&policy_, &reference_})
     if (*model) (*model)->set_products(options_.products);
   optimizer_ = std::make_unique<update::Optimizer>(policy_->parameters(), options_.optimizer);
+}
+
+// A mistake in the adapter shows on a model without storage, before the weights are read.
+void Engine::load_weights(const models::Progress& progress) {
+  std::optional<models::AdapterFolder> folder;
+  if (options_.lora) {
+    const auto shapes = models::build(
+        config_, models::at_most(int64_t{1} << 50, options_.model_path + ": config.json asks for more than any memory.",
+                                 models::without_storage(options_.dtype)));
+    if (!options_.lora->path.empty()) folder.emplace(options_.lora->path, *shapes);
+    lora_ = resolve_lora(*options_.lora, *shapes, folder ? &*folder : nullptr);
+    models::add_lora(*shapes, *lora_);
+    if (folder) folder->fill(*shapes);
+  }
+  policy_ = models::load(options_.model_path, options_.dtype, progress);
+  if (!lora_) return;
+  models::add_lora(*policy_, *lora_);
+  if (folder)
+    folder->fill(*policy_);
+  else
+    models::initialize_lora(*policy_, options_.seed);
 }
 
 ModelInfo Engine::model_info() const {

@@ -10,6 +10,7 @@
 #include "engine/image_store.h"
 #include "engine/options.h"
 #include "models/load.h"
+#include "models/lora.h"
 #include "models/model.h"
 #include "pipeline/rollout/session.h"
 #include "pipeline/trajectory/score.h"
@@ -52,7 +53,10 @@ class Engine {
   update::UpdateStats update(const batches::TrajectoryBatch& batch, double temperature, int64_t max_consecutive_skips,
                              const std::stop_token& stop);
 
+  // With an adapter: merged into the weights.
   void save_model(const std::string& folder) const;
+  void save_adapter(const std::string& folder) const;
+  // With an adapter, only what is trained: the base is known by samples of its values.
   void save_state(const std::string& folder) const;
   // Stopped half way, it leaves weights that are neither the old nor the new: load again, or close.
   void load_state(const std::string& folder, const std::stop_token& stop);
@@ -67,6 +71,7 @@ class Engine {
   update::Learner learner();
   update::UpdateOptions update_options(double temperature, int64_t max_consecutive_skips) const;
   void weights_change();
+  void load_weights(const models::Progress& progress);
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
   void check_tokens(const at::Tensor& token_ids) const;
   batches::PositionsOf positions_of() const;
@@ -74,6 +79,7 @@ class Engine {
 
   EngineOptions options_;
   nlohmann::json config_;
+  std::optional<models::Lora> lora_;
   std::unique_ptr<models::Model> policy_;
   std::unique_ptr<models::Model> reference_;
   std::unique_ptr<update::Optimizer> optimizer_;

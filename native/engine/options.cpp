@@ -11,6 +11,21 @@ double number_or(const nlohmann::json& json, const char* key, double absent) {
   return value.is_null() ? absent : value.get<double>();
 }
 
+bool has(const nlohmann::json& json, const char* key) { return json.contains(key) && !json[key].is_null(); }
+
+LoraOptions parse_lora(const nlohmann::json& json) {
+  LoraOptions lora;
+  if (has(json, "path")) lora.path = json["path"];
+  if (has(json, "rank")) lora.rank = json["rank"].get<int64_t>();
+  if (has(json, "alpha")) lora.alpha = json["alpha"].get<double>();
+  if (has(json, "rslora")) lora.rslora = json["rslora"].get<bool>();
+  if (has(json, "targets"))
+    lora.targets = json["targets"].is_string() ? std::vector<std::string>{json["targets"].get<std::string>()}
+                                               : json["targets"].get<std::vector<std::string>>();
+  TORCH_CHECK(!lora.path.empty() || (lora.rank && lora.alpha), "model.lora: give rank and alpha, or path");
+  return lora;
+}
+
 void check_positive(const char* name, int64_t value) { TORCH_CHECK(value > 0, name, " must be positive, got ", value); }
 
 kernels::Products parse_deterministic(const std::string& name, at::ScalarType dtype) {
@@ -55,6 +70,7 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   options.train_vision_tower = trainable.at("train_vision_tower");
   options.train_connector = trainable.at("train_connector");
   options.train_language_model = trainable.at("train_language_model");
+  if (has(json, "lora")) options.lora = parse_lora(json["lora"]);
   options.algorithm = algorithms::create(json.at("algorithm"));
   options.optimizer = {.learning_rate = optimizer.at("learning_rate"),
                        .beta1 = optimizer.at("beta1"),

@@ -1,7 +1,9 @@
 #pragma once
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "algorithms/algorithm.h"
 #include "pipeline/data/patches.h"
@@ -9,6 +11,16 @@
 #include "pipeline/update/optimizer.h"
 
 namespace sightloop::engine {
+
+// A new adapter of the language model, or the one in folder `path`. What is not given is the folder's, or else all_linear
+// and alpha / rank.
+struct LoraOptions {
+  std::string path;  // empty: a new one
+  std::optional<int64_t> rank;
+  std::optional<double> alpha;
+  std::optional<bool> rslora;
+  std::optional<std::vector<std::string>> targets;
+};
 
 // Fields as EngineOptions in the TypeScript layer, which validates them; here only their presence and type is checked.
 struct EngineOptions {
@@ -18,6 +30,7 @@ struct EngineOptions {
   at::ScalarType dtype = at::kFloat;  // of weights and activations: kFloat or kBFloat16
   data::ImageProcessorSettings image_processor;
   bool train_vision_tower = false, train_connector = false, train_language_model = false;
+  std::optional<LoraOptions> lora;  // in place of the language model's own weights, which stay frozen
   std::unique_ptr<algorithms::Algorithm> algorithm;
   update::OptimizerOptions optimizer;
   int64_t completions_per_update = 1, tokens_per_microbatch = 1, update_epochs = 1;

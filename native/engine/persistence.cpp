@@ -17,12 +17,43 @@ const std::map<std::string, std::string> kMetadata = {{"format", "pt"}};  // rea
 std::filesystem::path weights_file(const std::string& folder) {
   return std::filesystem::path(folder) / "model.safetensors";
 }
+// In place of the weights' file where the base stays as it is.
+std::filesystem::path trained_file(const std::string& folder) {
+  return std::filesystem::path(folder) / "trained.safetensors";
+}
 std::filesystem::path moments_file(const std::string& folder) {
   return std::filesystem::path(folder) / "optimizer.safetensors";
 }
 
-int64_t bytes_of(const models::Model& model, bool trainable_only) {
-  return model.parameters().num_elements(trainable_only) * static_cast<int64_t>(c10::elementSize(model.dtype()));
+int64_t bytes_of(const models::Model& model) {
+  int64_t bytes = 0;
+  for (const auto& parameter : model.parameters().all()) bytes += static_cast<int64_t>(parameter.value.nbytes());
+  return bytes;
+}
+
+// Of the parameters whose memory is not `other`'s.
+int64_t bytes_apart(const models::Model& model, const models::Model& other) {
+  std::set<const void*> shared;
+  for (const auto& parameter : other.parameters().all()) shared.insert(parameter.value.const_data_ptr());
+  int64_t bytes = 0;
+  for (const auto& parameter : model.parameters().all())
+    if (!shared.contains(parameter.value.const_data_ptr())) bytes += static_cast<int64_t>(parameter.value.nbytes());
+  return bytes;
+}
+
+// Of a few values of every frozen parameter, FNV-1a: tells one base from another.
+std::string fingerprint(const models::Model& model) {
+  constexpr int64_t kSamples = 64;
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const auto& parameter : model.parameters().all()) {
+    if (parameter.trainable) continue;
+    const auto flat = parameter.value.detach().flatten();
+    const auto stride = std::max<int64_t>(1, flat.numel() / kSamples);
+    const auto samples = flat.slice(0, 0, flat.numel(), stride).to(at::kFloat).contiguous();
+    const auto* bytes = static_cast<const unsigned char*>(samples.const_data_ptr());
+    for (size_t i = 0; i < samples.nbytes(); ++i) hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
+  }
+  return std::to_string(hash);
 }
 
 // Says in config.json, wherever it speaks of it, what the weights are stored as: readers convert to what it says.
@@ -68,15 +99,26 @@ int64_t physical_memory() { return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES
 }  // namespace
 
 void Engine::save_model(const std::string& folder) const {
-  checkpoint::write_safetensors(weights_file(folder), models::named_tensors(*policy_), kMetadata);
+  checkpoint::write_safetensors(weights_file(folder), models::merged_tensors(*policy_), kMetadata);
   auto config = config_;
   set_dtype(config, policy_->dtype());
   write_config(folder, config);
 }
 
+void Engine::save_adapter(const std::string& folder) const {
+  TORCH_CHECK(lora_, "saveAdapter: this engine has no adapter. Open it with lora.");
+  models::save_adapter(folder, *policy_, *lora_, options_.model_path);
+}
+
 void Engine::save_state(const std::string& folder) const {
-  checkpoint::write_safetensors(weights_file(folder), models::named_tensors(*policy_), kMetadata);
   auto metadata = kMetadata;
+  if (lora_) {
+    metadata["base"] = fingerprint(*policy_);
+    checkpoint::write_safetensors(trained_file(folder), models::named_tensors(*policy_, models::is_trained), metadata);
+  } else {
+    checkpoint::write_safetensors(weights_file(folder), models::named_tensors(*policy_, models::in_checkpoint),
+                                  metadata);
+  }
   metadata["steps"] = std::to_string(optimizer_->steps());
   metadata["consecutive_skips"] = std::to_string(optimizer_->consecutive_skips());
   checkpoint::write_safetensors(moments_file(folder), optimizer_->state(), metadata);
@@ -85,9 +127,15 @@ void Engine::save_state(const std::string& folder) const {
 void Engine::load_state(const std::string& folder, const std::stop_token& stop) {
   const at::NoGradGuard no_grad;
   weights_change();
-  const checkpoint::SafetensorsFile weights(weights_file(folder));
-  models::fill(*policy_, {&weights, 1}, weights_file(folder).string(),
-               [&stop](int64_t, int64_t) { core::throw_if_stopped(stop); });
+  const checkpoint::SafetensorsFile weights(lora_ ? trained_file(folder) : weights_file(folder));
+  if (lora_) {
+    const auto base = weights.metadata().find("base");
+    TORCH_CHECK(base != weights.metadata().end() && base->second == fingerprint(*policy_), weights.path().string(),
+                ": was trained beside other weights than those in ", options_.model_path,
+                ". Put the base model back there that the run was started with.");
+  }
+  models::fill(*policy_, {&weights, 1}, weights.path().string(), {},
+               lora_ ? models::is_trained : models::in_checkpoint);
   const checkpoint::SafetensorsFile moments(moments_file(folder));
   const auto count = [&](const std::string& name) { return counter(moments, moments_file(folder).string(), name); };
   optimizer_->restore(moments.tensors(), count("steps"), count("consecutive_skips"), stop);
@@ -100,9 +148,8 @@ MemoryUse Engine::memory() const {
   int64_t kv_bytes = 0;
   for (const auto& session : sessions_)
     if (const auto open = session.lock()) kv_bytes += open->cache_bytes();
-  const bool own_reference = reference_ && !options_.reference_path.empty();
-  return {.weights_bytes = bytes_of(*policy_, false),
-          .reference_bytes = reference_ ? bytes_of(*policy_, /*trainable_only=*/!own_reference) : 0,
+  return {.weights_bytes = bytes_of(*policy_),
+          .reference_bytes = reference_ ? bytes_apart(*reference_, *policy_) : 0,
           .optimizer_bytes = optimizer_->bytes(),
           .gradient_bytes = gradients,
           .kv_cache_bytes = kv_bytes,

@@ -48,7 +48,7 @@ class Linear : public torch::autograd::Function<Linear> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, Products products) {
-    context->save_for_backward({x, weight});
+    context->save_for_backward({weight.requires_grad() ? x : at::Tensor(), weight});
     context->saved_data["bias"] = bias.has_value();
     return product(x, weight, bias.value_or(at::Tensor()), products);
   }

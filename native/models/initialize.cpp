@@ -48,4 +48,17 @@ at::Tensor initial_values(const core::Slice& slice, double initializer_range, ui
   return values;
 }
 
+at::Tensor uniform_values(const core::Slice& slice, double bound, uint64_t seed) {
+  auto values = at::empty(slice.shape, at::kFloat);
+  auto* data = values.data_ptr<float>();
+  const auto stream = hash(slice.name);
+  at::parallel_for(0, values.numel(), 2 * kPairsPerTask, [&](int64_t first, int64_t last) {
+    for (auto i = first; i < last; ++i) {
+      const auto draw = core::uniform({.seed = seed, .step = stream, .prompt_id = static_cast<uint64_t>(i)});
+      data[i] = static_cast<float>((2 * draw - 1) * bound);
+    }
+  });
+  return values;
+}
+
 }  // namespace sightloop::models

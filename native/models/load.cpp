@@ -10,10 +10,8 @@ namespace {
 
 using checkpoint::SafetensorsFile;
 
-// Newer tools nest both halves under "model."; the published names are the canonical ones.
-std::string canonical(const std::string& name) {
-  for (const auto& [prefix, replacement] :
-       {std::pair{"model.language_model.", "model."}, std::pair{"model.visual.", "visual."}})
+std::string replace_first(const std::string& name, std::span<const std::pair<const char*, const char*>> prefixes) {
+  for (const auto& [prefix, replacement] : prefixes)
     if (name.rfind(prefix, 0) == 0) return replacement + name.substr(std::char_traits<char>::length(prefix));
   return name;
 }
@@ -29,7 +27,7 @@ std::map<std::string, Stored> by_canonical_name(std::span<const SafetensorsFile>
   std::map<std::string, Stored> stored;
   for (const auto& file : files)
     for (const auto& [name, tensor] : file.tensors()) {
-      const auto [earlier, is_new] = stored.emplace(canonical(name), Stored{.file = &file, .name = name});
+      const auto [earlier, is_new] = stored.emplace(canonical_name(name), Stored{.file = &file, .name = name});
       TORCH_CHECK(is_new, origin, ": tensors \"", earlier->second.name, "\" and \"", name,
                   "\" are the same one under two names. Copy or download the checkpoint again.");
     }
@@ -37,6 +35,18 @@ std::map<std::string, Stored> by_canonical_name(std::span<const SafetensorsFile>
 }
 
 }  // namespace
+
+std::string canonical_name(const std::string& name) {
+  static constexpr std::pair<const char*, const char*> kPrefixes[] = {{"model.language_model.", "model."},
+                                                                      {"model.visual.", "visual."}};
+  return replace_first(name, kPrefixes);
+}
+
+std::string nested_name(const std::string& name) {
+  static constexpr std::pair<const char*, const char*> kPrefixes[] = {{"model.", "model.language_model."},
+                                                                      {"visual.", "model.visual."}};
+  return replace_first(name, kPrefixes);
+}
 
 core::ParameterRegistry::Source without_storage(at::ScalarType dtype) {
   return [dtype](at::IntArrayRef shape, size_t) { return at::empty(shape, at::device(at::kMeta).dtype(dtype)); };
@@ -53,7 +63,8 @@ core::ParameterRegistry::Source at_most(int64_t limit, std::string refusal, core
   };
 }
 
-void fill(Model& model, std::span<const SafetensorsFile> files, const std::string& origin, const Progress& progress) {
+void fill(Model& model, std::span<const SafetensorsFile> files, const std::string& origin, const Progress& progress,
+          const Chosen& chosen) {
   const at::NoGradGuard no_grad;
   auto stored = by_canonical_name(files, origin);
   int64_t done = 0, total = 0;
@@ -62,7 +73,8 @@ void fill(Model& model, std::span<const SafetensorsFile> files, const std::strin
     done += bytes;
     if (progress) progress(done, total);
   };
-  for (const auto& parameter : model.parameters().all())
+  for (const auto& parameter : model.parameters().all()) {
+    if (!chosen(parameter)) continue;
     for (const auto& slice : parameter.slices) {
       const auto found = stored.find(slice.name);
       TORCH_CHECK(found != stored.end(), origin, ": tensor \"", slice.name,
@@ -77,6 +89,7 @@ void fill(Model& model, std::span<const SafetensorsFile> files, const std::strin
       file->copy_out(name, parameter.view(slice), copied);
       stored.erase(found);
     }
+  }
   // A tied head may be stored although the embedding stands for it.
   stored.erase("lm_head.weight");
   TORCH_CHECK(stored.empty(), origin, ": holds ", stored.size(),
@@ -96,7 +109,7 @@ std::unique_ptr<Model> load(const std::filesystem::path& folder, at::ScalarType 
                             folder.string() + ": config.json asks for more than the " + std::to_string(held) +
                                 " values that the weights' files hold. Check that both belong to the same checkpoint.",
                             allocate));
-  fill(*model, files, folder.string(), progress);
+  fill(*model, files, folder.string(), progress, in_checkpoint);
   return model;
 }
 
@@ -108,10 +121,11 @@ std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& con
   });
 }
 
-std::vector<std::pair<std::string, at::Tensor>> named_tensors(const Model& model) {
+std::vector<std::pair<std::string, at::Tensor>> named_tensors(const Model& model, const Chosen& chosen) {
   std::vector<std::pair<std::string, at::Tensor>> named;
   for (const auto& parameter : model.parameters().all())
-    for (const auto& slice : parameter.slices) named.emplace_back(slice.name, parameter.view(slice).detach());
+    if (chosen(parameter))
+      for (const auto& slice : parameter.slices) named.emplace_back(slice.name, parameter.view(slice).detach());
   return named;
 }
 

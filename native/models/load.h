@@ -29,15 +29,25 @@ std::unique_ptr<Model> load(const std::filesystem::path& folder, at::ScalarType 
 // A frozen copy: parameters that `model` trains are cloned, the others shared.
 std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config);
 
-// Fills the parameters from files; `origin` names them in errors.
-void fill(Model& model, std::span<const checkpoint::SafetensorsFile> files, const std::string& origin,
-          const Progress& progress);
+using Chosen = std::function<bool(const core::Parameter&)>;
+inline bool in_checkpoint(const core::Parameter& parameter) { return parameter.part != core::Part::adapter; }
+inline bool is_trained(const core::Parameter& parameter) { return parameter.trainable; }
 
-// Every slice of every parameter under its checkpoint name.
-std::vector<std::pair<std::string, at::Tensor>> named_tensors(const Model& model);
+// Fills the chosen parameters from files, which must hold these and no others; `origin` names them in errors.
+void fill(Model& model, std::span<const checkpoint::SafetensorsFile> files, const std::string& origin,
+          const Progress& progress, const Chosen& chosen);
+
+// Every slice of every chosen parameter under its checkpoint name.
+std::vector<std::pair<std::string, at::Tensor>> named_tensors(const Model& model, const Chosen& chosen);
+
+// Newer tools nest both halves of a model under "model."; the published names are the canonical ones.
+std::string canonical_name(const std::string& name);
+std::string nested_name(const std::string& name);
 
 // Random weights of one tensor: a matrix N(0, initializer_range), a norm 1, a bias 0; keyed by `seed` and its name.
 //   returns the slice's shape, float32
 at::Tensor initial_values(const core::Slice& slice, double initializer_range, uint64_t seed);
+// Uniform in (-bound, bound), keyed by `seed` and the slice's name.   returns the slice's shape, float32
+at::Tensor uniform_values(const core::Slice& slice, double bound, uint64_t seed);
 
 }  // namespace sightloop::models

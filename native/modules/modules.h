@@ -10,17 +10,27 @@
 #include "core/attention_context.h"
 #include "core/parameter.h"
 #include "kernels/kernels.h"
+#include "kernels/low_rank.h"
 
 // Building blocks of the model families. A module holds handles to tensors that the ParameterRegistry owns.
 // T tokens, D model width, N query heads, K key/value heads, H head width, F feed-forward width.
 namespace sightloop::modules {
 
+// Outputs [begin, begin + rows) of a linear are the checkpoint's projection `name`.
+struct Projection {
+  std::string name;
+  int64_t begin, rows;
+};
+
 // The only place where a weight multiplies activations.
 struct Linear {
-  at::Tensor weight;             // [out, in]
-  at::Tensor bias;               // [out] or undefined
-  kernels::PackedWeight packed;  // the weight once more, while there is one: used for few rows when sampling
-  kernels::Products products = kernels::Products::fastest;
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out] or undefined
+  std::vector<Projection> projections;
+  std::shared_ptr<kernels::LowRank> low_rank;  // what is trained beside a frozen weight; null: nothing
+  // Weight and low-rank addition as one, once more, while there is one: used for few rows when sampling.
+  kernels::PackedWeight packed;
+  kernels::Products products = kernels::Products::fastest;  // of a linear without low_rank
 
   at::Tensor operator()(const at::Tensor& x, bool sampling = false) const;
   void pack();  // float32 only

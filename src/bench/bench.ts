@@ -1,6 +1,6 @@
 import { algorithmSchema } from "../config/algorithms.js";
 import { defaultThreads } from "../engine/addon.js";
-import type { Deterministic, Dtype, EngineOptions } from "../engine/engine.js";
+import type { Deterministic, Dtype, EngineOptions, LoraOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "../pipeline/data/processor.js";
 import { locateModel } from "../hub/locate.js";
@@ -20,6 +20,8 @@ export interface StepOptions extends StepWork {
   readonly dtype: Dtype;
   readonly deterministic: Deterministic;
   readonly activation_checkpointing: boolean;
+  /** Trained in place of the language model's weights; operations are counted as if those were trained. */
+  readonly lora?: LoraOptions | undefined;
   /** 0 takes all cores. */
   readonly threads: number;
 }
@@ -130,6 +132,7 @@ function engineOptions(options: StepOptions, processor: Processor, threads: numb
     ...{ model_path: options.model_path, reference_path: null, with_reference },
     image_processor: processor.image_processor,
     trainable: { train_vision_tower: all, train_connector: all, train_language_model: true },
+    lora: options.lora,
     algorithm: engineAlgorithm(
       algorithmSchema.parse({
         ...{ name: "grpo", loss_aggregation: "token_mean" },

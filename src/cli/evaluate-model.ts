@@ -16,6 +16,7 @@ import { yamlOption } from "./yaml-option.js";
 
 export interface EvaluateArguments {
   readonly model: string;
+  readonly adapter: string | undefined;
   readonly dataset: string;
   readonly setting: readonly string[];
   readonly "max-items": number | undefined;
@@ -48,7 +49,7 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
     using loading = loadingBar(`loading ${args.model}`);
     const opening = { signal, on_progress: loading.show };
     await using model = await openInference(
-      { model_path: args.model, seed, threads, dtype, deterministic, hub },
+      { model_path: args.model, adapter_path: args.adapter, seed, threads, dtype, deterministic, hub },
       opening,
     );
     loading.clear();
@@ -77,7 +78,7 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
       present[Symbol.dispose]();
       console.log(
         args.json
-          ? jsonLine({ model: args.model, dataset: dataset_config, results: next.value })
+          ? jsonLine({ model: args.model, adapter: args.adapter, dataset: dataset_config, results: next.value })
           : resultTable(next.value),
       );
       return;

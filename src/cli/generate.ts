@@ -9,6 +9,7 @@ import { numberCheck, whole } from "./numbers.js";
 
 export interface GenerateArguments {
   readonly model: string;
+  readonly adapter: string | undefined;
   readonly image: readonly string[];
   readonly question: string;
   readonly "system-prompt": string | undefined;
@@ -34,12 +35,12 @@ export async function generate(args: GenerateArguments): Promise<void> {
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
   try {
-    const { model: model_path, seed, threads, dtype, deterministic } = args;
+    const { model: model_path, adapter: adapter_path, seed, threads, dtype, deterministic } = args;
     using loading = loadingBar(`loading ${model_path}`);
     using download = downloadBar();
     const hub = { signal, on_progress: download.show };
     await using model = await openInference(
-      { model_path, seed, threads, dtype, deterministic, hub },
+      { model_path, adapter_path, seed, threads, dtype, deterministic, hub },
       { signal, on_progress: loading.show },
     );
     loading.clear();

@@ -1,11 +1,11 @@
-import { cp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { cp, readdir, readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Dtype, OpenOptions } from "../engine/engine.js";
 import { initModel } from "../engine/init.js";
 import { UserError } from "../errors.js";
 import { readJson } from "../pipeline/data/checkpoint-files.js";
-import { makeFolder, namesIn, writing } from "../reports/files.js";
+import { newFolder } from "./new-folder.js";
 
 /** The package's own folder: presets and data are found from here, whatever the working directory. */
 export const package_folder = fileURLToPath(new URL("../../", import.meta.url));
@@ -62,23 +62,10 @@ export async function initFolder(
 ): Promise<{ num_parameters: number; dtype: Dtype }> {
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw new UserError("CONFIG_INVALID", `--seed must be a whole number from 0 on, got ${seed}`, "Try --seed 0.");
-  const target = resolve(output);
-  const temporary = join(dirname(target), `.${basename(target)}.tmp-${process.pid}`);
-  return writing(output, async () => {
-    if ((await namesIn(target)).length > 0)
-      throw new UserError("RUN_FOLDER_IN_USE", `${output} exists and is not empty`, "Choose another --output.");
-    try {
-      await makeFolder(temporary);
-      for (const [name, path] of await modelFiles(source)) await cp(path, join(temporary, name), { recursive: true });
-      const chosen = dtype ?? (await configDtype(temporary));
-      const made = await initModel(temporary, { seed, dtype: chosen }, opening);
-      await rm(target, { recursive: true, force: true });
-      await rename(temporary, target);
-      return { ...made, dtype: chosen };
-    } catch (error) {
-      await rm(temporary, { recursive: true, force: true });
-      throw error;
-    }
+  return newFolder(output, async (folder) => {
+    for (const [name, path] of await modelFiles(source)) await cp(path, join(folder, name), { recursive: true });
+    const chosen = dtype ?? (await configDtype(folder));
+    return { ...(await initModel(folder, { seed, dtype: chosen }, opening)), dtype: chosen };
   });
 }
 

@@ -12,6 +12,7 @@ import { generateCommand } from "./commands/generate.js";
 import { initCommand } from "./commands/init.js";
 import { rewardsCommand } from "./commands/rewards.js";
 import { reportCommand } from "./commands/report.js";
+import { mergeCommand } from "./commands/merge.js";
 import { sftCommand } from "./commands/sft.js";
 import { trainCommand } from "./commands/train.js";
 import { fail, UsageError } from "./fail.js";
@@ -31,6 +32,7 @@ const commands = [
   rewardsCommand,
   dashboardCommand,
   reportCommand,
+  mergeCommand,
   benchCommand,
   doctorCommand,
   demoCommand,

@@ -53,7 +53,8 @@ export function line(event: TrainEvent): string | undefined {
         event.best === undefined
           ? ""
           : `\nbest: step ${event.best.step} (${percent(event.best.score)}), ${event.best.model_path}`;
-      return `done after ${event.step} steps${event.model_path === null ? "" : `; the model is ${event.model_path}`}${best}`;
+      const adapter = event.adapter_path === null ? "" : `; the adapter is ${event.adapter_path}`;
+      return `done after ${event.step} steps${event.model_path === null ? "" : `; the model is ${event.model_path}`}${adapter}${best}`;
     }
     default:
       return event satisfies never;

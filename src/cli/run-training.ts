@@ -7,6 +7,7 @@ import { type SftConfig, sftConfigSchema, type TrainConfig, trainConfigSchema } 
 import { UserError } from "../errors.js";
 import type { TrainEvent } from "../pipeline/events.js";
 import { loadProcessor } from "../pipeline/data/processor.js";
+import { checkAdapterFolder } from "../pipeline/adapter-folder.js";
 import { locateModels } from "../pipeline/model-folder.js";
 import { openTrainingSet, type RunOptions } from "../pipeline/open-run.js";
 import { planMemory } from "../pipeline/plan-memory.js";
@@ -119,6 +120,7 @@ async function dryRun(args: RunArguments, { config, origins }: LoadedConfig<Trai
   const num_items = samples.length;
   const arithmetic = batchArithmetic(config, num_items);
   const { config: located } = await locateModels(config, hub);
+  if (config.model.lora?.path != null) await checkAdapterFolder(config.model.lora.path);
   const { plan: memory } = await planMemory(located, await loadProcessor(located.model.path), samples);
   if (args.json) console.log(JSON.stringify({ config, origins: Object.fromEntries(origins), arithmetic, memory }));
   else console.log(dryRunText({ config, origins, arithmetic, num_items, memory }));

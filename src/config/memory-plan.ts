@@ -1,6 +1,8 @@
 import { forwardBytes, updateBytes, value_bytes } from "./activation-memory.js";
 import { imageCache, kvCache } from "./memory-caches.js";
+import type { AdapterSizes } from "./lora.js";
 import { concurrent, microbatches, prefillPass, prefill_tokens } from "./memory-passes.js";
+import { countsOf, weightParts } from "./memory-weights.js";
 import { type ModelSizes, readModelSizes } from "./model-sizes.js";
 import type { Dtype } from "./sections.js";
 
@@ -34,6 +36,8 @@ export interface MemoryQuestion {
     readonly train_connector: boolean;
     readonly train_language_model: boolean;
   };
+  /** Trained in place of the language model's own weights. */
+  readonly adapter?: AdapterSizes | undefined;
   readonly with_reference: boolean;
   /** null: a frozen copy of the policy, which shares what is not trained. */
   readonly reference_path: string | null;
@@ -82,16 +86,10 @@ export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> 
 
 /** The plan for a model whose files have been read. */
 export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan {
-  const { vision_tower, connector, language_model } = sizes.parameters;
-  const { model } = question;
-  const total = vision_tower + connector + language_model;
-  const trainable =
-    (model.train_vision_tower ? vision_tower : 0) +
-    (model.train_connector ? connector : 0) +
-    (model.train_language_model ? language_model : 0);
+  const counts = countsOf(sizes, question);
   const needed = [
     ...processParts(question),
-    ...weightParts(question, total, trainable),
+    ...weightParts(question, counts),
     imageCache(sizes, question),
     ...(question.samples ? rolloutParts(sizes, question) : []),
     ...passParts(sizes, question),
@@ -100,7 +98,9 @@ export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan 
   const peak_phase = plan_phases.reduce((a, b) => (held(b) > held(a) ? b : a));
   const parts = [...needed, fragmentation(needed, peak_phase)];
   return {
-    ...{ num_parameters: total, num_trainable_parameters: trainable, parts },
+    num_parameters: counts.total + counts.adapter,
+    num_trainable_parameters: counts.trained + counts.adapter,
+    parts,
     ...{ peak_bytes: sumOf(parts.filter(({ held_in }) => held_in.includes(peak_phase))), peak_phase },
   };
 }
@@ -129,38 +129,6 @@ const processParts = ({ process_bytes }: MemoryQuestion): readonly MemoryPart[] 
   },
 ];
 
-function weightParts(question: MemoryQuestion, total: number, trainable: number): readonly MemoryPart[] {
-  const { model, with_reference, reference_path } = question;
-  const bytes = value_bytes[model.dtype];
-  const narrow = model.dtype !== "float32";
-  const reference = !with_reference ? 0 : reference_path === null ? trainable : total;
-  return [
-    { name: "weights", bytes: total * bytes, how: `${total} parameters x ${bytes} B`, held_in: always },
-    {
-      ...{ name: "moments", bytes: 2 * trainable * float32_bytes, held_in: always },
-      how: `${trainable} trainable parameters x 2 x 4 B, from the first update on`,
-    },
-    {
-      ...{ name: "masters", bytes: narrow ? trainable * float32_bytes : 0, held_in: always },
-      how: narrow
-        ? `${trainable} trainable parameters x 4 B, from the first update on`
-        : "the float32 weights themselves",
-    },
-    {
-      ...{ name: "reference", bytes: reference * bytes, held_in: always },
-      how: with_reference
-        ? `${reference} parameters x ${bytes} B${reference < total ? "; the others are shared with the policy" : ""}`
-        : "no KL coefficient above 0",
-    },
-    {
-      ...{ name: "gradients", bytes: trainable * (float32_bytes + (narrow ? bytes : 0)) },
-      how: `${trainable} trainable parameters x ${narrow ? `(4 B summed + ${bytes} B of one microbatch)` : "4 B"}`,
-      // One microbatch's gradients take the place of its activations.
-      held_in: microbatches(question).count > 1 ? ["update", "optimizer_step"] : ["optimizer_step"],
-    },
-  ];
-}
-
 function rolloutParts(sizes: ModelSizes, question: MemoryQuestion): readonly MemoryPart[] {
   const { blocks, width, kv_width, intermediate, vocabulary } = sizes.language;
   const { dtype } = question.model;
@@ -183,8 +151,12 @@ function rolloutParts(sizes: ModelSizes, question: MemoryQuestion): readonly Mem
 }
 
 function passParts(sizes: ModelSizes, question: MemoryQuestion): readonly MemoryPart[] {
-  const { prompts, activation_checkpointing, model } = question;
+  const { prompts, activation_checkpointing, model, adapter } = question;
   const { largest } = microbatches(question);
+  const train_language_model = model.train_language_model && adapter === undefined;
+  const work = { dtype: model.dtype, activation_checkpointing, train_language_model };
+  const blocks = activation_checkpointing ? sizes.language.blocks : 1; // of an adapter, one block's values are alive
+  const low_rank = (largest.tokens * (adapter?.kept_values ?? 0) * value_bytes[model.dtype]) / blocks;
   const scoring: MemoryPart = {
     ...{ name: "scoring", held_in: ["score"], bytes: forwardBytes(sizes, largest, model.dtype) },
     how: `one block's values of ${largest.tokens} tokens, and logits in chunks`,
@@ -193,7 +165,7 @@ function passParts(sizes: ModelSizes, question: MemoryQuestion): readonly Memory
     ...(question.scores ? [scoring] : []),
     {
       ...{ name: "activations", held_in: ["update"] },
-      bytes: updateBytes(sizes, largest, { ...model, activation_checkpointing }),
+      bytes: updateBytes(sizes, largest, work) + Math.round(low_rank),
       how: `${largest.tokens} tokens at once${activation_checkpointing ? ", each block's input and one block's values" : ", every block's values"}, and logits in chunks; prompts of ${prompts.tokens} tokens (${prompts.how})`,
     },
   ];

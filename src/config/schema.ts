@@ -3,6 +3,7 @@ import { datasetSchema } from "../datasets/registry.js";
 import { algorithmSchema, comparesGroup, dynamicSamplingOf, needsReference } from "./algorithms.js";
 import { checkBest } from "./best-checkpoint.js";
 import { paritySchema } from "./health.js";
+import { loraContradiction } from "./lora.js";
 import { checkRewards, rewardsSchema } from "./rewards.js";
 import { common, count, optimizerSchema, samplingSchema } from "./sections.js";
 
@@ -104,6 +105,10 @@ function checkCommon(
     issue(["model"], "nothing is trained: set train_language_model, train_connector or train_vision_tower");
   if (config.deterministic === "batch_invariant" && config.model.dtype !== "float32")
     issue(["deterministic"], `batch_invariant needs model.dtype: float32, got ${config.model.dtype}`);
+  if (config.deterministic === "batch_invariant" && config.model.lora !== null)
+    issue(["deterministic"], "batch_invariant is not there for model.lora: set deterministic: run, or lora: null");
+  const contradiction = loraContradiction(config.model);
+  if (contradiction !== undefined) issue(contradiction.path, contradiction.message);
   const { every_steps, splits } = config.evaluate;
   checkBest(config, issue);
   if (every_steps > 0 && !splits.some((split) => config.datasets[split] !== null))

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { healthSchema } from "./health.js";
+import { loraSchema } from "./lora.js";
 
 /** Blocks that `train` and `sft` share. Every default stands here and nowhere else. */
 
@@ -23,6 +24,8 @@ export const modelSchema = z.strictObject({
   train_vision_tower: z.boolean().default(false),
   train_connector: z.boolean().default(false),
   train_language_model: z.boolean().default(true),
+  /** Train low-rank additions to the language model in place of its weights. */
+  lora: loraSchema.nullable().default(null),
 });
 
 export const promptSchema = z.strictObject({

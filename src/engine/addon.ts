@@ -93,6 +93,7 @@ export interface Addon {
     stop: Stop,
   ): Promise<UpdateStats>;
   saveModel(engine: EngineHandle, folder: string): Promise<void>;
+  saveAdapter(engine: EngineHandle, folder: string): Promise<void>;
   saveState(engine: EngineHandle, folder: string): Promise<void>;
   loadState(engine: EngineHandle, folder: string, stop: Stop): Promise<void>;
   memory(engine: EngineHandle): Promise<MemoryUse>;

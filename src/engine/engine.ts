@@ -44,6 +44,21 @@ export interface TrainableParts {
   readonly train_language_model: boolean;
 }
 
+/**
+ * LoRA (arXiv:2106.09685) on linear layers of the language model, trained in place of its weights. What is left out is the
+ * loaded adapter's; a new one needs `rank` and `alpha`.
+ */
+export interface LoraOptions {
+  /** Folder in PEFT's format; absent or null: a new adapter, A uniform by `seed`, B 0. */
+  readonly path?: string | null | undefined;
+  readonly rank?: number | undefined;
+  readonly alpha?: number | undefined;
+  /** Last parts of the layers' names; by default every one but the LM head. */
+  readonly targets?: "all_linear" | readonly string[] | undefined;
+  /** Scale by alpha / sqrt(rank), not alpha / rank (arXiv:2312.03732). */
+  readonly rslora?: boolean | undefined;
+}
+
 /** AdamW (arXiv:1711.05101) with decoupled weight decay on every trainable parameter, and its schedule. */
 export interface OptimizerOptions {
   readonly learning_rate: number;
@@ -78,13 +93,18 @@ export type Deterministic = "run" | "batch_invariant";
 export interface EngineOptions {
   /** Folder in the Hugging Face layout: config.json and *.safetensors. */
   readonly model_path: string;
-  /** Weights of the reference, in the same layout; null takes a frozen copy of the policy at open. */
+  /**
+   * Weights of the reference, in the same layout; null takes the policy as it is opened. That shares all memory but what is
+   * trained; with a new adapter, which changes nothing yet, it is the base with the adapter off.
+   */
   readonly reference_path: string | null;
   /** Keep a reference at all: needed by `score(..., "reference")`. */
   readonly with_reference: boolean;
   readonly dtype: Dtype;
   readonly image_processor: ImageProcessorSettings;
   readonly trainable: TrainableParts;
+  /** In place of the language model's own weights, which stay frozen; trained if `train_language_model` is set. */
+  readonly lora?: LoraOptions | null | undefined;
   readonly algorithm: AlgorithmOptions;
   readonly optimizer: OptimizerOptions;
   /** Completions per optimizer step, and tokens computed at once (whole groups are packed up to it). */
@@ -305,9 +325,14 @@ export interface Engine extends AsyncDisposable {
    */
   update(trajectories: TrajectoryBatch, options?: UpdateOptions): Promise<UpdateStats>;
 
-  /** Writes model.safetensors (in the engine's dtype) and config.json into an existing folder; tokenizer files are the caller's. */
+  /**
+   * Writes model.safetensors (in the engine's dtype, an adapter merged in) and config.json into an existing folder; tokenizer
+   * files are the caller's.
+   */
   saveModel(folder: string): Promise<void>;
-  /** Writes weights, their masters, moments, schedule position and counters into an existing folder. */
+  /** Writes adapter_config.json and adapter_model.safetensors, as PEFT reads them, into an existing folder. */
+  saveAdapter(folder: string): Promise<void>;
+  /** Writes weights (with an adapter: only what is trained), their masters, moments, schedule position and counters into an existing folder. */
   saveState(folder: string): Promise<void>;
   /**
    * Restores what `saveState` wrote, bit for bit; a float32 engine takes the masters of bfloat16 state. Aborted half way,

@@ -164,6 +164,10 @@ class NativeEngine implements Engine {
     return this.#call(() => this.#addon.saveModel(this.#handle, folder), meanings.model);
   }
 
+  saveAdapter(folder: string): Promise<void> {
+    return this.#call(() => this.#addon.saveAdapter(this.#handle, folder), meanings.model);
+  }
+
   saveState(folder: string): Promise<void> {
     return this.#call(() => this.#addon.saveState(this.#handle, folder), meanings.state);
   }

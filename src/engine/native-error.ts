@@ -30,6 +30,10 @@ const NOT_FINITE: Meaning = {
   code: "TRAINING_DIVERGED",
   hint: "Use another model folder or an earlier checkpoint; train with a lower optimizer.learning_rate or max_grad_norm.",
 };
+const LORA: Meaning = {
+  code: "CONFIG_INVALID",
+  hint: "Correct the key named above: docs/lora.md says what each of them means.",
+};
 const UNSUPPORTED = "MODEL_UNSUPPORTED";
 
 function codeOf(error: unknown): unknown {
@@ -60,6 +64,7 @@ export function asUserError(error: unknown, meaning: Meaning): unknown {
 function meaningOf(message: string, meaning: Meaning): Meaning {
   if (/: cannot be written[:.]/.test(message)) return NOT_WRITABLE;
   if (/^the (engine|rollout session) is closed/.test(message)) return CLOSED;
+  if (message.startsWith("model.lora")) return LORA;
   if (message.startsWith("the model's logits are not finite")) return NOT_FINITE;
   return message.includes("model_type") ? { ...meaning, code: UNSUPPORTED } : meaning;
 }

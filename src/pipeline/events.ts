@@ -91,8 +91,10 @@ export interface DoneEvent {
   readonly type: "done";
   readonly step: number;
   readonly run_folder: string | null;
-  /** Folder of the trained model in the Hugging Face layout; null if nothing was written. */
+  /** Folder of the trained model in the Hugging Face layout, an adapter merged in; null if none was written. */
   readonly model_path: string | null;
+  /** Folder of the trained adapter in PEFT's format; null if none was written. */
+  readonly adapter_path: string | null;
   /** With checkpoint.keep_best: the checkpoint whose evaluation was best so far. */
   readonly best?: BestModel | undefined;
 }

@@ -3,10 +3,13 @@ import { openEngine } from "../engine/native-engine.js";
 import { locateModel } from "../hub/locate.js";
 import type { HubOptions } from "../hub/options.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
+import { checkAdapterFolder } from "./adapter-folder.js";
 
 export interface InferenceOptions {
   /** A folder, or a model of the hub. */
   readonly model_path: string;
+  /** Folder in PEFT's format. */
+  readonly adapter_path?: string | undefined;
   readonly seed: number;
   readonly threads: number;
   readonly dtype: Dtype;
@@ -21,10 +24,11 @@ export interface Inference extends AsyncDisposable {
 
 /** A model to sample from: nothing is trainable, so no gradients or moments are held. */
 export async function openInference(
-  { model_path: given_path, seed, threads, dtype, deterministic, hub }: InferenceOptions,
+  { model_path: given_path, adapter_path, seed, threads, dtype, deterministic, hub }: InferenceOptions,
   opening: OpenOptions = {},
 ): Promise<Inference> {
   const { path: model_path } = await locateModel(given_path, hub);
+  if (adapter_path !== undefined) await checkAdapterFolder(adapter_path);
   const processor = await loadProcessor(model_path);
   const options: EngineOptions = {
     model_path,
@@ -33,6 +37,7 @@ export async function openInference(
     dtype,
     image_processor: processor.image_processor,
     trainable: { train_vision_tower: false, train_connector: false, train_language_model: false },
+    lora: adapter_path === undefined ? null : { path: adapter_path },
     algorithm: { name: "supervised", loss_aggregation: "token_mean", max_completion_tokens: 1 },
     optimizer: {
       ...{ learning_rate: 0, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0, max_grad_norm: null },

@@ -5,6 +5,7 @@ import type { HealthMonitor } from "../health/monitor.js";
 import type { RunRecord, StepRecord } from "../reports/run-folder.js";
 import type { BestModel, CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
 import { finishStep, stoppedBy } from "./finish-step.js";
+import type { SavedParts } from "./save.js";
 
 /** What reinforcement learning and supervised fine-tuning have in common: when to evaluate, to save and to stop. */
 export interface Loop {
@@ -31,7 +32,9 @@ export interface Loop {
   readonly score: (split: string, results: readonly EvaluationResult[]) => number | null;
   /** Bytes that `save` writes, at most. */
   readonly checkpointBytes: () => Promise<number>;
-  /** Writes model/ and state/ into a checkpoint's folder. */
+  /** What a checkpoint holds besides state/; model/ alone unless said otherwise. */
+  readonly saves?: SavedParts | undefined;
+  /** Writes that and state/ into a checkpoint's folder. */
   readonly save: (folder: string) => Promise<void>;
   /** How the run can be gone on with, for the message after an interrupt. */
   readonly command: string;
@@ -103,9 +106,15 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
     if (saved?.step !== at.step) yield* save(loop, at, true);
     throw interrupted(loop, at.step, cause);
   }
-  const model_path = saved === undefined ? null : join(saved.path, "model");
+  const { saves = { model: true, adapter: false } } = loop;
+  const path = (part: keyof SavedParts): string | null =>
+    saved === undefined || !saves[part] ? null : join(saved.path, part);
   const best = await bestModel(record);
-  yield { type: "done", step: at.step, run_folder: record.folder, model_path, ...(best !== undefined && { best }) };
+  yield {
+    ...{ type: "done", step: at.step, run_folder: record.folder },
+    ...{ model_path: path("model"), adapter_path: path("adapter") },
+    ...(best !== undefined && { best }),
+  };
 }
 
 async function bestModel(record: RunRecord): Promise<BestModel | undefined> {

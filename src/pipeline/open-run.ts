@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { type BatchArithmetic, batchArithmetic, resolveOptimizer } from "../config/arithmetic.js";
+import { savedParts } from "../config/lora.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import type { OpenOptions as DatasetOptions } from "../datasets/dataset.js";
 import { type DatasetConfig, openDataset } from "../datasets/registry.js";
@@ -17,6 +18,7 @@ import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor
 import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
 import type { Loop } from "./loop.js";
+import { checkAdapterFolder } from "./adapter-folder.js";
 import { interruptible } from "./interruptible.js";
 import { locateModels } from "./model-folder.js";
 import { planMemory } from "./plan-memory.js";
@@ -80,6 +82,7 @@ export async function openRun(
   const hub = { signal, ...options.hub };
   const { config, pinned } = await locateModels(given, hub);
   const needs = { ...unlocated, reference_path: "reference" in config ? config.reference.path : null };
+  if (config.model.lora?.path != null) await checkAdapterFolder(config.model.lora.path);
   const processor = await loadProcessor(config.model.path);
   const files = await readProcessorFiles(processor, config.model.path);
   const source = options.samples ?? (await openTrainingSet(config.datasets.train, { base_folder, hub }));
@@ -170,7 +173,8 @@ function assembleRun(parts: Parts): OpenRun {
       health,
       score: scoreBy(config),
       checkpointBytes: () => checkpointBytes(engine, files),
-      save: (folder) => saveCheckpoint(engine, files, folder),
+      saves: savedParts(config.model),
+      save: (folder) => saveCheckpoint(engine, files, folder, savedParts(config.model)),
       command: options.command,
     },
     [Symbol.asyncDispose]: async () => {
@@ -224,7 +228,7 @@ function engineOptions(
   processor: Processor,
   arithmetic: BatchArithmetic,
 ): EngineOptions {
-  const { path, dtype, ...trainable } = config.model;
+  const { path, dtype, lora, ...trainable } = config.model;
   return {
     model_path: path,
     reference_path: needs.reference_path,
@@ -232,6 +236,7 @@ function engineOptions(
     dtype,
     image_processor: processor.image_processor,
     trainable,
+    lora,
     algorithm: needs.algorithm,
     optimizer: resolveOptimizer(config.optimizer, arithmetic.optimizer_steps),
     completions_per_update: arithmetic.completions_per_update,

@@ -1,5 +1,6 @@
 import { needsReference } from "../config/algorithms.js";
 import { availableMemory } from "../config/available-memory.js";
+import { adapterSizes, type AdapterSizes } from "../config/lora.js";
 import { checkFits } from "../config/memory-fit.js";
 import { type MemoryPlan, type MemoryQuestion, planOf, type PromptSizes } from "../config/memory-plan.js";
 import { readModelSizes } from "../config/model-sizes.js";
@@ -34,7 +35,9 @@ export async function planMemory(
 ): Promise<Planned> {
   const sizes = await readModelSizes(config.model.path);
   loadAddon(); // so that what libtorch takes is seen
-  const question = questionOf(config, await promptSizes(config, processor, samples));
+  const { lora } = config.model;
+  const adapter = lora === null ? undefined : await adapterSizes(sizes, lora);
+  const question = questionOf(config, await promptSizes(config, processor, samples), adapter);
   const plan = planOf(sizes, question);
   return {
     plan,
@@ -44,10 +47,14 @@ export async function planMemory(
   };
 }
 
-function questionOf(config: TrainConfig | SftConfig, prompts: PromptSizes): MemoryQuestion {
+function questionOf(
+  config: TrainConfig | SftConfig,
+  prompts: PromptSizes,
+  adapter: AdapterSizes | undefined,
+): MemoryQuestion {
   const shared = {
     process_bytes: resident(),
-    ...{ model: config.model, prompts, prompts_per_step: config.prompts_per_step },
+    ...{ model: config.model, adapter, prompts, prompts_per_step: config.prompts_per_step },
     ...{ tokens_per_microbatch: config.tokens_per_microbatch, image_cache_bytes: config.image_cache_bytes },
     ...{ activation_checkpointing: config.activation_checkpointing, pack_weights: config.pack_weights },
   };

@@ -14,15 +14,38 @@ export async function readProcessorFiles(processor: Processor, model_path: strin
   return new Map(await Promise.all(processor.files.map(read)));
 }
 
-/** Fills a checkpoint's folder: model/ (Hugging Face layout, tokenizer files included) and state/ (to go on training). */
-export async function saveCheckpoint(engine: Engine, files: ProcessorFiles, folder: string): Promise<void> {
-  const model = join(folder, "model");
-  const state = join(folder, "state");
-  await mkdir(model);
-  await mkdir(state);
-  await engine.saveModel(model);
-  for (const [name, bytes] of files) await writeFile(join(model, name), bytes);
-  await engine.saveState(state);
+/** What a checkpoint holds besides state/. */
+export interface SavedParts {
+  readonly model: boolean;
+  readonly adapter: boolean;
+}
+
+/**
+ * Fills a checkpoint's folder: model/ (Hugging Face layout, tokenizer files included, an adapter merged in), adapter/ (PEFT's
+ * format) and state/ (to go on training).
+ */
+export async function saveCheckpoint(
+  engine: Engine,
+  files: ProcessorFiles,
+  folder: string,
+  parts: SavedParts,
+): Promise<void> {
+  if (parts.model) {
+    await mkdir(join(folder, "model"));
+    await saveModelFolder(engine, files, join(folder, "model"));
+  }
+  if (parts.adapter) {
+    await mkdir(join(folder, "adapter"));
+    await engine.saveAdapter(join(folder, "adapter"));
+  }
+  await mkdir(join(folder, "state"));
+  await engine.saveState(join(folder, "state"));
+}
+
+/** A model that can be used on its own, tokenizer files included, in an existing folder. */
+export async function saveModelFolder(engine: Engine, files: ProcessorFiles, folder: string): Promise<void> {
+  await engine.saveModel(folder);
+  for (const [name, bytes] of files) await writeFile(join(folder, name), bytes);
 }
 
 /** Headers of tensor files, configs, the cursor, and blocks that are not full. */

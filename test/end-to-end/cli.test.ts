@@ -10,7 +10,7 @@ beforeAll(() => {
   writeFileSync(place.path("image.png"), encodePng(new Uint8Array(56 * 56 * 3).fill(90), 56, 56));
 });
 
-const verbs = ["train", "sft", "evaluate", "generate", "init", "rewards", "bench", "doctor", "demo"];
+const verbs = ["train", "sft", "evaluate", "generate", "init", "merge", "rewards", "bench", "doctor", "demo"];
 
 describe("help", () => {
   test("comes at once and names every verb", async () => {

@@ -80,6 +80,30 @@ describe("a damaged model", () => {
   });
 });
 
+describe("a damaged adapter", () => {
+  const damage = damager(() => place.path("adapter"));
+  const request = () => ({
+    ...{ kind: "model", folder: "test/fixtures/qwen2_5_vl/checkpoint" },
+    ...{ adapter: place.path("adapter"), image: place.path("a.png") },
+  });
+  beforeAll(() => cpSync("test/fixtures/qwen2_5_vl/lora", place.path("adapter"), { recursive: true }));
+
+  mutated("its adapter_config.json", {
+    prepare: (random) => {
+      damage("adapter_config.json", json(random));
+      return request();
+    },
+    file: /adapter_config\.json/,
+  });
+  mutated("its adapter_model.safetensors", {
+    prepare: (random) => {
+      damage("adapter_model.safetensors", (bytes) => mutateBytes(random, bytes, 8 + Number(bytes.readBigUInt64LE())));
+      return request();
+    },
+    file: /adapter_model\.safetensors/,
+  });
+});
+
 mutated("an image", {
   prepare: (random) => {
     const fixture = readFileSync(

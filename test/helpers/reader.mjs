@@ -47,10 +47,11 @@ const sampling = {
   ...{ max_concurrent_completions: 4, kv_block_size: 4, stream: false },
 };
 
-/** @param {string} folder of a model */
-async function open(folder) {
+/** @param {string} folder of a model @param {string} [adapter] a folder, too */
+async function open(folder, adapter) {
   const processor = await loadProcessor(folder);
-  return { processor, engine: await openEngine(options(folder, processor)) };
+  const lora = adapter === undefined ? null : { path: adapter };
+  return { processor, engine: await openEngine({ ...options(folder, processor), lora }) };
 }
 /** @type {Promise<any>} of the model that is whole, opened once */
 let whole;
@@ -78,8 +79,8 @@ const typed = (columns) =>
 
 /** @type {Record<string, (request: any) => Promise<void>>} */
 const kinds = {
-  async model({ folder, image }) {
-    const opened = await open(folder);
+  async model({ folder, adapter, image }) {
+    const opened = await open(folder, adapter);
     try {
       await answer(opened, image);
     } finally {

@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { adapterOption } from "../adapter.js";
 import { deterministicOption, dtypeOption } from "../dtype.js";
 import type { EvaluateArguments } from "../evaluate-model.js";
 
@@ -8,6 +9,7 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
   builder: (yargs) =>
     yargs
       .option("model", { type: "string", demandOption: true, describe: "folder in the Hugging Face layout" })
+      .option("adapter", adapterOption)
       .option("dataset", {
         type: "string",
         demandOption: true,

@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { adapterOption } from "../adapter.js";
 import { deterministicOption, dtypeOption } from "../dtype.js";
 import type { GenerateArguments } from "../generate.js";
 
@@ -8,6 +9,7 @@ export const generateCommand: CommandModule<object, GenerateArguments> = {
   builder: (yargs) =>
     yargs
       .option("model", { type: "string", demandOption: true, describe: "folder in the Hugging Face layout" })
+      .option("adapter", adapterOption)
       .option("image", {
         type: "string",
         array: true,

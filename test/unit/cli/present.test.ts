@@ -94,14 +94,31 @@ const events: [TrainEvent, string | undefined][] = [
   ],
   [{ type: "note", message: "the data ended" }, "note: the data ended"],
   [
-    { type: "done", step: 9, run_folder: "r", model_path: "r/9", best: { step: 6, score: 0.75, model_path: "r/6" } },
+    {
+      type: "done",
+      step: 9,
+      run_folder: "r",
+      model_path: "r/9",
+      adapter_path: null,
+      best: { step: 6, score: 0.75, model_path: "r/6" },
+    },
     "done after 9 steps; the model is r/9\nbest: step 6 (75.0 %), r/6",
   ],
   [
-    { type: "done", step: 150, run_folder: "runs/a", model_path: "runs/a/checkpoints/step-000150/model" },
+    {
+      type: "done",
+      step: 150,
+      run_folder: "runs/a",
+      model_path: "runs/a/checkpoints/step-000150/model",
+      adapter_path: null,
+    },
     "done after 150 steps; the model is runs/a/checkpoints/step-000150/model",
   ],
-  [{ type: "done", step: 2, run_folder: null, model_path: null }, "done after 2 steps"],
+  [{ type: "done", step: 2, run_folder: null, model_path: null, adapter_path: null }, "done after 2 steps"],
+  [
+    { type: "done", step: 3, run_folder: "b", model_path: null, adapter_path: "b/adapter" },
+    "done after 3 steps; the adapter is b/adapter",
+  ],
 ];
 
 describe("lines", () => {

@@ -1,0 +1,67 @@
+import { value_bytes } from "./activation-memory.js";
+import { microbatches } from "./memory-passes.js";
+import { type MemoryPart, type MemoryQuestion, plan_phases } from "./memory-plan.js";
+import type { ModelSizes } from "./model-sizes.js";
+
+const float32_bytes = 4;
+
+/** Numbers of parameters. An adapter is float32 whatever the model is, and trained in place of the language model. */
+export interface Counts {
+  /** Of the checkpoint. */
+  readonly total: number;
+  /** Of the checkpoint's, those that are trained. */
+  readonly trained: number;
+  readonly adapter: number;
+}
+
+export function countsOf(sizes: ModelSizes, { model, adapter }: MemoryQuestion): Counts {
+  const { vision_tower, connector, language_model } = sizes.parameters;
+  return {
+    total: vision_tower + connector + language_model,
+    trained:
+      (model.train_vision_tower ? vision_tower : 0) +
+      (model.train_connector ? connector : 0) +
+      (model.train_language_model && adapter === undefined ? language_model : 0),
+    adapter: adapter?.parameters ?? 0,
+  };
+}
+
+export function weightParts(question: MemoryQuestion, counts: Counts): readonly MemoryPart[] {
+  const { model, with_reference, reference_path } = question;
+  const { total, trained, adapter } = counts;
+  const bytes = value_bytes[model.dtype];
+  const narrow = model.dtype !== "float32";
+  const trainable = trained + adapter;
+  const reference = !with_reference ? 0 : reference_path === null ? trained : total;
+  const loaded = with_reference && reference_path === null && question.adapter?.loaded === true ? adapter : 0;
+  const always = plan_phases;
+  return [
+    {
+      ...{ name: "weights", bytes: total * bytes + adapter * float32_bytes, held_in: always },
+      how: `${total} parameters x ${bytes} B${adapter === 0 ? "" : `, ${adapter} of the adapter x 4 B`}`,
+    },
+    {
+      ...{ name: "moments", bytes: 2 * trainable * float32_bytes, held_in: always },
+      how: `${trainable} trainable parameters x 2 x 4 B, from the first update on`,
+    },
+    {
+      ...{ name: "masters", bytes: narrow ? trained * float32_bytes : 0, held_in: always },
+      how:
+        narrow && trained > 0
+          ? `${trained} trainable parameters x 4 B, from the first update on`
+          : "the float32 weights themselves",
+    },
+    {
+      ...{ name: "reference", bytes: reference * bytes + loaded * float32_bytes, held_in: always },
+      how: with_reference
+        ? `${reference} parameters x ${bytes} B${loaded === 0 ? "" : `, ${loaded} of the loaded adapter x 4 B`}${reference < total ? "; the others are shared with the policy" : ""}`
+        : "no KL coefficient above 0",
+    },
+    {
+      ...{ name: "gradients", bytes: trainable * float32_bytes + (narrow ? trained * bytes : 0) },
+      how: `${trainable} trainable parameters x ${narrow && trained > 0 ? `(4 B summed + ${bytes} B of one microbatch)` : "4 B"}`,
+      // One microbatch's gradients take the place of its activations.
+      held_in: microbatches(question).count > 1 ? ["update", "optimizer_step"] : ["optimizer_step"],
+    },
+  ];
+}
