@@ -53,7 +53,9 @@ try {
   await timed("server, text in all completions", "text=sandal+boot&limit=100");
   console.log(`server, peak resident memory: ${memory(/** @type {number} */ (child.pid)).toFixed(0)} MB`);
   await inBrowser(`${url}#samples/${id}`);
-  console.log(`server, peak resident memory after the browser: ${memory(/** @type {number} */ (child.pid)).toFixed(0)} MB`);
+  console.log(
+    `server, peak resident memory after the browser: ${memory(/** @type {number} */ (child.pid)).toFixed(0)} MB`,
+  );
 } finally {
   child.kill("SIGINT");
 }
@@ -62,7 +64,9 @@ for (const seed of [0, 1, 2]) await runAt(`study/grpo/seed-${seed}`, { seed, ste
 const start = performance.now();
 const args = [cli, "report", join(folder, "study"), "--output", join(folder, "report"), "--json"];
 const { num_figures } = JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" }));
-console.log(`report of 3 runs of 200 steps, 128 samples each: ${seconds(start)} s (${num_figures} figures as SVG and PNG)`);
+console.log(
+  `report of 3 runs of 200 steps, 128 samples each: ${seconds(start)} s (${num_figures} figures as SVG and PNG)`,
+);
 if (values.keep === undefined) rmSync(folder, { recursive: true, force: true });
 
 /** @param {string} address */

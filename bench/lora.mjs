@@ -20,7 +20,9 @@ const { values } = parseArgs({
   },
 });
 
+/** @param {number} rank @param {object} more */
 const lora = (rank, more = {}) => ({ lora: { rank, alpha: 2 * rank, ...more } });
+/** @type {Record<string, object>} */
 const variants = {
   full: {},
   "lora rank 8": lora(8),
@@ -30,12 +32,25 @@ const variants = {
   "lora rank 8, checkpointing": { ...lora(8), activation_checkpointing: true },
 };
 
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+/** @param {number[]} numbers */
+const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
 
 if (values.measure !== undefined) {
   const { measureSteps } = await import(join(dist, "bench/bench.js"));
-  const sizes = { prompts: 8, completions: 8, new_tokens: 64, image: 112, images_per_prompt: 1, prompt_tokens: undefined };
-  const options = { trainable: "language_model", with_reference: true, dtype: "float32", activation_checkpointing: false };
+  const sizes = {
+    prompts: 8,
+    completions: 8,
+    new_tokens: 64,
+    image: 112,
+    images_per_prompt: 1,
+    prompt_tokens: undefined,
+  };
+  const options = {
+    trainable: "language_model",
+    with_reference: true,
+    dtype: "float32",
+    activation_checkpointing: false,
+  };
   const measured = await measureSteps(
     {
       ...{ ...sizes, ...options, model_path: values.model, steps: Number(values.steps), seed: 0, threads: 0 },
@@ -56,6 +71,7 @@ if (values.measure !== undefined) {
     const source = await widenedPreset(preset, join(folder, "preset"), Number(values.factor));
     const model = join(folder, "model");
     await initFolder(source, model, 0);
+    /** @type {Record<string, { steps: Record<string, number>[], peak_rss_bytes: number, num_trainable_parameters: number }[]>} */
     const measured = Object.fromEntries(Object.keys(variants).map((name) => [name, []]));
     for (let round = 0; round < Number(values.rounds); round++)
       for (const name of Object.keys(variants)) {
@@ -65,13 +81,17 @@ if (values.measure !== undefined) {
           encoding: "utf8",
         });
         if (status !== 0) throw new Error(`"${name}" failed`);
-        measured[name].push(JSON.parse(stdout));
+        measured[name]?.push(JSON.parse(stdout));
       }
-    console.log("| variant | trained | step, s | rollout | reference | update | peak RSS, GiB |\n|---|---|---|---|---|---|---|");
+    console.log(
+      "| variant | trained | step, s | rollout | reference | update | peak RSS, GiB |\n|---|---|---|---|---|---|---|",
+    );
     for (const [name, runs] of Object.entries(measured)) {
-      const seconds = (phase) => median(runs.flatMap(({ steps }) => steps.map((step) => step[phase]))).toFixed(3);
+      /** @param {string} phase */
+      const seconds = (phase) =>
+        median(runs.flatMap(({ steps }) => steps.map((step) => step[phase] ?? NaN))).toFixed(3);
       const peak = Math.max(...runs.map(({ peak_rss_bytes }) => peak_rss_bytes)) / 2 ** 30;
-      const trained = (runs[0].num_trainable_parameters / 1e6).toFixed(2);
+      const trained = ((runs[0]?.num_trainable_parameters ?? NaN) / 1e6).toFixed(2);
       const times = ["step", "rollout", "score", "update"].map(seconds).join(" | ");
       console.log(`| ${name} | ${trained} M | ${times} | ${peak.toFixed(2)} |`);
     }

@@ -66,7 +66,14 @@ test("Ctrl-C before the first token is an interrupt, not a bug", async () => {
   const generating = rejection(
     generate({
       ...{ model: place.model, image: [place.path("image.png")], question: "total?", "system-prompt": undefined },
-      ...{ "assistant-prefix": "", temperature: 0, "top-p": 1, "top-k": 0, "max-completion-tokens": 4 },
+      ...{
+        "assistant-prefix": "",
+        temperature: 0,
+        "top-p": 1,
+        "top-k": 0,
+        "max-completion-tokens": 4,
+        adapter: undefined,
+      },
       ...{ seed: 0, threads: 1, json: true, dtype: "float32", deterministic: "run" },
     }),
   );

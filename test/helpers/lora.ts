@@ -1,6 +1,7 @@
 import { listValues } from "../../src/batches/columns.js";
 import type { TrajectoryBatch } from "../../src/batches/trajectory.js";
 import type { EngineOptions } from "../../src/engine/engine.js";
+import { algorithm } from "./engine.js";
 import { casePrompts, type Family } from "./fixtures.js";
 import { alignedFloats, type Row, trajectoriesOf } from "./trajectories.js";
 
@@ -8,16 +9,10 @@ export const LANGUAGE_ONLY = { train_vision_tower: false, train_connector: false
 
 /** The fixtures' loss. */
 export const lossOptions = ({ reference: { loss } }: Family): Pick<EngineOptions, "algorithm"> => ({
-  algorithm: {
-    name: "grpo",
-    clip_ratio_low: loss.epsilon_low,
-    clip_ratio_high: loss.epsilon_high,
-    kl_loss_coefficient: loss.beta,
-    loss_aggregation: "token_mean",
-    max_completion_tokens: 64,
-    scale_by_std: true,
-    skip_zero_advantage_groups: false,
-  },
+  algorithm: algorithm({
+    ...{ name: "grpo", loss_aggregation: "token_mean", kl_loss_coefficient: loss.beta },
+    ...{ clip_ratio_low: loss.epsilon_low, clip_ratio_high: loss.epsilon_high },
+  }),
 });
 
 /** The fixtures' given completions with their old and reference log-probs and advantages. */

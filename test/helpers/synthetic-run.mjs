@@ -112,15 +112,14 @@ export async function openSyntheticRun(folder, options = {}) {
     const offsets = columns.offsetsOf(rows.map((row) => ({ length: row.prompt.length + row.completion.length })));
     const total = offsets[rows.length];
     const bits = new Uint8Array(Math.ceil(total / 8));
-    const [tokens, logprobs, policy, advantages] = [
-      new Int32Array(total),
-      ...Array.from({ length: 3 }, () => new Float32Array(total)),
-    ];
+    const tokens = new Int32Array(total);
+    const floats = () => new Float32Array(total);
+    const [logprobs, policy, advantages] = [floats(), floats(), floats()];
     rows.forEach((row, r) => {
       tokens.set([...row.prompt, ...row.completion], offsets[r]);
       row.completion.forEach((_, i) => {
         const at = offsets[r] + row.prompt.length + i;
-        bits[at >> 3] |= 1 << (at & 7);
+        bits.set([(bits[at >> 3] ?? 0) | (1 << (at & 7))], at >> 3);
         logprobs[at] = -3 * random() ** 3;
         policy[at] = logprobs[at] + 0.02 * (random() - 0.5);
         advantages[at] = row.correct ? 0.8 : -0.6;

@@ -9,8 +9,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { listValues } from "../../src/batches/columns.js";
 import type { Activations, Engine, EngineOptions } from "../../src/engine/engine.js";
 import { UserError } from "../../src/errors.js";
-import { algorithm, openTestEngine, sampling } from "../helpers/engine.js";
+import { openTestEngine, sampling } from "../helpers/engine.js";
 import { addFixtureImages, casePrompts, families, type Family, maxAbsDiff, weightFiles } from "../helpers/fixtures.js";
+import { lossOptions } from "../helpers/lora.js";
 import { SafetensorsFile } from "../helpers/safetensors.js";
 import { alignedFloats, completionValues, rolloutOf, type Row, trajectoriesOf } from "../helpers/trajectories.js";
 
@@ -35,13 +36,6 @@ async function openOrUndefined(family: Family, overrides: Partial<EngineOptions>
     throw error;
   }
 }
-
-const lossOptions = ({ reference: { loss } }: Family): Partial<EngineOptions> => ({
-  algorithm: algorithm({
-    ...{ name: "grpo", loss_aggregation: "token_mean", kl_loss_coefficient: loss.beta },
-    ...{ clip_ratio_low: loss.epsilon_low, clip_ratio_high: loss.epsilon_high },
-  }),
-});
 
 /** In memory the reference nests both halves under "model."; on disk they have the published names. */
 function diskName(name: string): string {

@@ -3,7 +3,13 @@ import { evaluateModel } from "../../../src/cli/evaluate-model.js";
 import { numberCheck, whole } from "../../../src/cli/numbers.js";
 
 const given = {
-  ...{ model: "m", dataset: "{name: fashion_grid, count: 1}", setting: ["greedy"], "system-prompt": undefined },
+  ...{
+    model: "m",
+    dataset: "{name: fashion_grid, count: 1}",
+    setting: ["greedy"],
+    "system-prompt": undefined,
+    adapter: undefined,
+  },
   ...{ "max-items": undefined, "max-completion-tokens": 8, "max-prompt-tokens": 8, "max-concurrent-completions": 1 },
   ...{ seed: 0, threads: 0, json: false, dtype: "float32" as const, deterministic: "run" as const },
 };
