@@ -29,7 +29,9 @@ async function runAt(name, options) {
 
 const steps = Math.ceil(Number(values.samples) / 512);
 const big = await runAt("viewer", { steps, prompts: 64, completions: 8, padding: 150, words: 60 });
-console.log(`${steps * 512} samples in ${steps} files, ${execFileSync("du", ["-sm", join(big, "rollouts")], { encoding: "utf8" }).split("\t")[0]} MB`); // prettier-ignore
+console.log(
+  `${steps * 512} samples in ${steps} files, ${execFileSync("du", ["-sm", join(big, "rollouts")], { encoding: "utf8" }).split("\t")[0]} MB`,
+);
 
 const child = spawn(process.execPath, [cli, "dashboard", big, "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
 const url = await new Promise((resolve) => {
@@ -53,7 +55,9 @@ try {
   await timed("server, text in all completions", "text=sandal+boot&limit=100");
   console.log(`server, peak resident memory: ${memory(/** @type {number} */ (child.pid)).toFixed(0)} MB`);
   await inBrowser(`${url}#samples/${id}`);
-  console.log(`server, peak resident memory after the browser: ${memory(/** @type {number} */ (child.pid)).toFixed(0)} MB`);
+  console.log(
+    `server, peak resident memory after the browser: ${memory(/** @type {number} */ (child.pid)).toFixed(0)} MB`,
+  );
 } finally {
   child.kill("SIGINT");
 }
@@ -62,7 +66,9 @@ for (const seed of [0, 1, 2]) await runAt(`study/grpo/seed-${seed}`, { seed, ste
 const start = performance.now();
 const args = [cli, "report", join(folder, "study"), "--output", join(folder, "report"), "--json"];
 const { num_figures } = JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" }));
-console.log(`report of 3 runs of 200 steps, 128 samples each: ${seconds(start)} s (${num_figures} figures as SVG and PNG)`);
+console.log(
+  `report of 3 runs of 200 steps, 128 samples each: ${seconds(start)} s (${num_figures} figures as SVG and PNG)`,
+);
 if (values.keep === undefined) rmSync(folder, { recursive: true, force: true });
 
 /** @param {string} address */

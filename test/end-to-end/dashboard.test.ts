@@ -24,7 +24,13 @@ describe.skipIf(!has_browser)(name, () => {
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), "sightloop-page-"));
     for (const seed of [0, 1]) await writeSyntheticRun(join(root, "runs", "grpo", `seed-${seed}`), { seed, steps: 6 });
-    server = await openDashboard({ folders: [join(root, "runs")], host: "127.0.0.1", port: 0, token: null, poll_ms: 50 });
+    server = await openDashboard({
+      folders: [join(root, "runs")],
+      host: "127.0.0.1",
+      port: 0,
+      token: null,
+      poll_ms: 50,
+    });
     browser = await launchBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     page.setDefaultTimeout(30_000);
@@ -55,11 +61,15 @@ describe.skipIf(!has_browser)(name, () => {
     expect(await page.locator("#run-list .group").innerText()).toMatch(/grpo\s+2 seeds\s+seed-0\s+6\s+seed-1\s+6/);
     expect(await page.locator("#connection").innerText()).toBe("live");
     const drawn = await labels(".plot[aria-label]");
-    expect(drawn[0]).toMatch(/^accuracy on validation, greedy over step\. grpo: last \d+\.\d %$/);
+    expect(drawn[0]).toMatch(/^accuracy: validation, greedy over step\. grpo: last \d+\.\d %$/);
   });
 
   test("a live run: its curve grows while the page is open, without a reload", async () => {
-    const writer = await openSyntheticRun(join(root, "runs", "live"), { seed: 5, total_steps: 40, config: { optimizer: { learning_rate: 3 } } }); // prettier-ignore
+    const writer = await openSyntheticRun(join(root, "runs", "live"), {
+      seed: 5,
+      total_steps: 40,
+      config: { optimizer: { learning_rate: 3 } },
+    });
     await writer.step(1);
     await page.waitForFunction(() => document.querySelector("#run-list")!.textContent.includes("running 1 / 40"));
     await writer.step(2);
@@ -67,15 +77,19 @@ describe.skipIf(!has_browser)(name, () => {
     await page.waitForFunction(() => document.querySelector("#run-list")!.textContent.includes("running 3 / 40"));
     expect(await page.locator("#connection").innerText()).toBe("live, 1 running");
     await page.waitForFunction(() =>
-      [...document.querySelectorAll(".plot[aria-label]")].some((one) => /^reward mean.*live: last/.test(one.getAttribute("aria-label")!)),
-    ); // prettier-ignore
+      [...document.querySelectorAll(".plot[aria-label]")].some((one) =>
+        /^reward mean.*live: last/.test(one.getAttribute("aria-label")!),
+      ),
+    );
     await writer.close();
     await page.waitForFunction(() => document.querySelector("#run-list")!.textContent.includes("stopped 3 / 40"));
   });
 
   test("unticking a run takes it out of the charts; a filter leaves only its charts; numbers can be read as a table", async () => {
     await page.getByRole("checkbox", { name: /^live/ }).uncheck();
-    await page.waitForFunction(() => !/live: last/.test(document.querySelector(".plot[aria-label]")!.getAttribute("aria-label")!)); // prettier-ignore
+    await page.waitForFunction(
+      () => !/live: last/.test(document.querySelector(".plot[aria-label]")!.getAttribute("aria-label")!),
+    );
     await page.getByRole("searchbox", { name: "Filter charts" }).fill("^entropy$");
     await page.waitForFunction(() => document.querySelectorAll(".chart").length === 1);
     await page.getByRole("slider").fill("0.9");
@@ -94,10 +108,14 @@ describe.skipIf(!has_browser)(name, () => {
     await page.waitForSelector("[role=listbox] .facts");
     await page.locator(".toolbar:visible select").nth(1).selectOption("yes");
     await page.waitForFunction(() => !document.querySelector(".count")!.textContent.startsWith("96"));
-    await page.waitForFunction(() => [...document.querySelectorAll("[role=listbox] .facts")].every((one) => one.textContent.startsWith("correct"))); // prettier-ignore
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll("[role=listbox] .facts")].every((one) => one.textContent.startsWith("correct")),
+    );
     expect(await count.innerText()).toMatch(/^\d+ of 96/);
     await page.locator(".toolbar:visible select").nth(3).selectOption("yes");
-    await page.waitForFunction(() => [...document.querySelectorAll("[role=listbox] .preview")].every((one) => one.textContent.includes("wait"))); // prettier-ignore
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll("[role=listbox] .preview")].every((one) => one.textContent.includes("wait")),
+    );
 
     await page.getByRole("listbox").focus();
     await page.keyboard.press("Home");
@@ -109,11 +127,15 @@ describe.skipIf(!has_browser)(name, () => {
     await page.waitForSelector(".token.high-3"); // 0.8 of 2: correct
     await page.locator(".tokens").focus();
     await page.keyboard.press("ArrowRight");
-    expect(await page.locator(".token-status").innerText()).toMatch(/^token 1 of \d+: "<think>", id \d+ · log-prob .* · advantage \+0\.800/);
+    expect(await page.locator(".token-status").innerText()).toMatch(
+      /^token 1 of \d+: "<think>", id \d+ · log-prob .* · advantage \+0\.800/,
+    );
     expect(await page.locator(".images img").evaluate((image: HTMLImageElement) => image.naturalWidth)).toBe(56);
 
     await page.locator(".member").nth(3).click();
-    await page.waitForFunction(() => document.querySelector(".member:nth-of-type(4)")?.getAttribute("aria-current") === "true");
+    await page.waitForFunction(
+      () => document.querySelector(".member:nth-of-type(4)")?.getAttribute("aria-current") === "true",
+    );
     const address = page.url();
     expect(address).toMatch(/#samples\/[0-9a-f]{12}\/\d+\/\d+$/);
     const other = await browser.newPage();
@@ -138,9 +160,14 @@ describe.skipIf(!has_browser)(name, () => {
     const nameless = await page.evaluate(() =>
       [...document.querySelectorAll<HTMLElement>("a, button, input, select, [tabindex='0']")]
         .filter((node) => node.offsetParent !== null)
-        .filter((node) => !(node.getAttribute("aria-label") ?? "") && !node.textContent.trim() && !(node as HTMLInputElement).labels?.length)
+        .filter(
+          (node) =>
+            !(node.getAttribute("aria-label") ?? "") &&
+            !node.textContent.trim() &&
+            !(node as HTMLInputElement).labels?.length,
+        )
         .map((node) => node.outerHTML),
-    ); // prettier-ignore
+    );
     expect(nameless).toEqual([]);
     await page.locator("#skip").focus();
     await page.keyboard.press("Enter");

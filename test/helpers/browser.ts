@@ -12,4 +12,8 @@ export const chromium_path: string | undefined = [
 
 /** Headless; inside a container the browser's own sandbox cannot be set up. */
 export const launchBrowser = (): Promise<Browser> =>
-  chromium.launch({ executablePath: chromium_path!, args: ["--no-sandbox", "--disable-dev-shm-usage"], timeout: 90_000 });
+  chromium.launch({
+    executablePath: chromium_path!,
+    args: ["--no-sandbox", "--disable-dev-shm-usage"],
+    timeout: 90_000,
+  });

@@ -32,7 +32,9 @@ export function decodeFooter(bytes: Uint8Array): FooterContents {
   const footer = Footer.getRootAsFooter(new CheckedBuffer(bytes));
   const schema = footer.schema();
   if (schema === null) throw new Error("its footer has no schema");
-  const batches = Array.from({ length: footer.recordBatchesLength() }, (_, i) => FileBlock.decode(footer.recordBatches(i)!));
+  const batches = Array.from({ length: footer.recordBatchesLength() }, (_, i) =>
+    FileBlock.decode(footer.recordBatches(i)!),
+  );
   const num_dictionaries = footer.dictionariesLength();
   return { schema: Schema.decode(schema, new Map(), footer.version()), num_dictionaries, batches };
 }
@@ -40,7 +42,8 @@ export function decodeFooter(bytes: Uint8Array): FooterContents {
 /** @throws Error */
 export function decodeBatchHeader(bytes: Uint8Array): RecordBatch {
   const message = Message.getRootAsMessage(new CheckedBuffer(bytes));
-  const header: unknown = message.headerType() === MessageHeader.RecordBatch ? message.header(new FlatRecordBatch()) : null;
+  const header: unknown =
+    message.headerType() === MessageHeader.RecordBatch ? message.header(new FlatRecordBatch()) : null;
   if (header === null) throw new Error("what should be a record batch is none");
   return RecordBatch.decode(header as FlatRecordBatch, message.version());
 }

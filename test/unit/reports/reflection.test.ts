@@ -1,10 +1,5 @@
 import { describe, expect, test } from "vitest";
-import {
-  countReflection,
-  findReflection,
-  isReflective,
-  reflection_words,
-} from "../../../src/reports/reflection.js";
+import { countReflection, findReflection, isReflective, reflection_words } from "../../../src/reports/reflection.js";
 
 test("the paper's 15 words", () => {
   expect(reflection_words).toHaveLength(15);
@@ -16,7 +11,12 @@ describe("counting", () => {
     ["nothing of the kind", "The answer is 4.", {}, {}],
     ["upper and lower case", "WAIT. Wait, wait!", { wait: 3 }, { wait: 3 }],
     ["inside other words only", "awaiting the yeti, verifying", { wait: 1, yet: 1, verify: 1 }, {}],
-    ["a phrase", "Let me check again and try again.", { "check again": 1, "try again": 1 }, { "check again": 1, "try again": 1 }],
+    [
+      "a phrase",
+      "Let me check again and try again.",
+      { "check again": 1, "try again": 1 },
+      { "check again": 1, "try again": 1 },
+    ],
     ["a phrase over a line break", "check\nagain", {}, { "check again": 1 }],
     ["with and without hyphen", "re-check, recheck", { "re-check": 1, recheck: 1 }, { "re-check": 1, recheck: 1 }],
     ["the longer form is another word", "reevaluation", { reevaluation: 1 }, { reevaluation: 1 }],

@@ -43,10 +43,13 @@ describe("a file that grows", () => {
   test.each([
     ["a resumed run truncates it", (file: string) => truncateMetrics(file, 1, false)],
     ["cut in place", (file: string) => writeFile(file, line(1))],
-    ["replaced by a longer one", async (file: string) => {
-      await writeFile(`${file}.new`, line(1) + " ".repeat(500) + "\n");
-      await rename(`${file}.new`, file);
-    }], // prettier-ignore
+    [
+      "replaced by a longer one",
+      async (file: string) => {
+        await writeFile(`${file}.new`, line(1) + " ".repeat(500) + "\n");
+        await rename(`${file}.new`, file);
+      },
+    ],
   ])("%s: a new generation", async (_, change) => {
     await writeFile(path, line(1) + line(2) + line(3));
     const tail = metricsTail(path);
@@ -99,18 +102,33 @@ describe("what cannot be read", () => {
 
 describe("parseMetricsLine", () => {
   test("keeps unknown numbers, inner ones by dotted names, and drops what is no number", () => {
-    const text = '{"type":"step","step":2,"new_metric":1,"text":"a","list":[1],"inner":{"x":2},"nothing":null,"big":1e999}';
-    expect(parseMetricsLine(text)).toEqual({ type: "step", point: { step: 2, metrics: { new_metric: 1, "inner.x": 2 } } });
+    const text =
+      '{"type":"step","step":2,"new_metric":1,"text":"a","list":[1],"inner":{"x":2},"nothing":null,"big":1e999}';
+    expect(parseMetricsLine(text)).toEqual({
+      type: "step",
+      point: { step: 2, metrics: { new_metric: 1, "inner.x": 2 } },
+    });
   });
 
   test("an evaluation", () => {
     const result = { setting: "greedy", accuracy: 0.5, interval: [0.4, 0.6], num_items: 10, pass_at: { 1: 0.5 } };
     const parsed = parseMetricsLine(JSON.stringify({ type: "evaluated", step: 0, split: "test", results: [result] }));
     const { pass_at: _, ...rest } = result;
-    expect(parsed).toEqual({ type: "evaluated", points: [{ step: 0, split: "test", ...rest, values: { "pass_at.1": 0.5 } }] });
+    expect(parsed).toEqual({
+      type: "evaluated",
+      points: [{ step: 0, split: "test", ...rest, values: { "pass_at.1": 0.5 } }],
+    });
   });
 
-  test.each([["null"], ["3"], ['{"step":-1,"type":"step"}'], ['{"step":1.5,"type":"step"}'], ['{"step":1}'], ['{"step":1,"type":"evaluated"}'], ['{"step":1,"type":"evaluated","split":"a","results":[1]}']])("%s is refused", (text) => {
+  test.each([
+    ["null"],
+    ["3"],
+    ['{"step":-1,"type":"step"}'],
+    ['{"step":1.5,"type":"step"}'],
+    ['{"step":1}'],
+    ['{"step":1,"type":"evaluated"}'],
+    ['{"step":1,"type":"evaluated","split":"a","results":[1]}'],
+  ])("%s is refused", (text) => {
     expect(() => parseMetricsLine(text)).toThrow(Error);
-  }); // prettier-ignore
+  });
 });
