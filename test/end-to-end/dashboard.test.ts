@@ -1,13 +1,14 @@
 /// <reference lib="dom" />
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Dashboard, openDashboard } from "../../src/dashboard/server.js";
+import { reportHtml } from "../../src/reports/report/html.js";
 import { buildReport } from "../../src/reports/report/report.js";
-import { writeReport } from "../../src/reports/report/write.js";
+
 import { chromium_path, launchBrowser } from "../helpers/browser.js";
 import { openSyntheticRun, writeSyntheticRun } from "../helpers/synthetic-run.mjs";
 
@@ -176,12 +177,13 @@ describe.skipIf(!has_browser)(name, () => {
   });
 
   test("the report opens from the disk, follows light and dark, and shows values under the pointer", async () => {
-    await writeReport(await buildReport([join(root, "runs")]), join(root, "out"));
+    const built = await buildReport([join(root, "runs")]);
+    await writeFile(join(root, "report.html"), reportHtml(built, new Date()));
     const report = await browser.newPage({ colorScheme: "dark", viewport: { width: 1280, height: 800 } });
     listen(report);
     const asked: string[] = [];
     report.on("request", (request) => asked.push(request.url()));
-    const address = pathToFileURL(resolve(root, "out", "report.html")).href;
+    const address = pathToFileURL(resolve(root, "report.html")).href;
     await report.goto(address);
     const background = (): Promise<string> => report.evaluate(() => getComputedStyle(document.body).backgroundColor);
     expect(await background()).toBe("rgb(16, 19, 24)");
