@@ -29,7 +29,9 @@ async function runAt(name, options) {
 
 const steps = Math.ceil(Number(values.samples) / 512);
 const big = await runAt("viewer", { steps, prompts: 64, completions: 8, padding: 150, words: 60 });
-console.log(`${steps * 512} samples in ${steps} files, ${execFileSync("du", ["-sm", join(big, "rollouts")], { encoding: "utf8" }).split("\t")[0]} MB`); // prettier-ignore
+console.log(
+  `${steps * 512} samples in ${steps} files, ${execFileSync("du", ["-sm", join(big, "rollouts")], { encoding: "utf8" }).split("\t")[0]} MB`,
+);
 
 const child = spawn(process.execPath, [cli, "dashboard", big, "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
 const url = await new Promise((resolve) => {

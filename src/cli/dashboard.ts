@@ -23,8 +23,11 @@ export async function dashboard(args: DashboardArguments): Promise<void> {
         () => false,
       ))
     )
-      // prettier-ignore
-      throw new UserError("FILE_NOT_FOUND", `${folder} is no folder`, "Name run folders, or a folder that runs are in.");
+      throw new UserError(
+        "FILE_NOT_FOUND",
+        `${folder} is no folder`,
+        "Name run folders, or a folder that runs are in.",
+      );
   const token = isLoopback(host) ? null : randomBytes(24).toString("base64url");
   const stopped = new Promise<void>((resolve) => process.once("SIGINT", resolve).once("SIGTERM", resolve));
   await using server = await openDashboard({ folders, host, port, token, allowed_hosts: args["allow-host"] });

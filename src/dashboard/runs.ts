@@ -39,11 +39,8 @@ interface Entry {
 
 /** The folder of samples is listed at most this often. */
 const look_ms = 500;
-/** Folders are searched this often; files are looked at on every poll. */
-const search_ms = 5000;
-
-/** Runs in or below these folders, as they come and grow. */
-export function runRegistry(roots: readonly string[]): RunRegistry {
+/** Runs in or below these folders, as they come and grow. New ones are searched for every `search_ms` at most. */
+export function runRegistry(roots: readonly string[], search_ms: number): RunRegistry {
   const entries = new Map<string, Entry>();
   let searched_at = -Infinity;
   let polling: Promise<boolean> | undefined;

@@ -47,7 +47,7 @@ export async function openDashboard(options: DashboardOptions): Promise<Dashboar
   const { folders, host, port, token, allowed_hosts = [], poll_ms = 1000 } = options;
   if (token === null && !isLoopback(host))
     throw new UserError("CONFIG_INVALID", `${host} is open to others`, "A token is needed there.");
-  const registry = runRegistry(folders);
+  const registry = runRegistry(folders, 5 * poll_ms);
   await registry.poll();
   const context: RouteContext = { registry, lists: sampleLists(), tokenizers: new Map() };
   const assets = await loadAssets();
@@ -138,7 +138,14 @@ function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => {
       const why = cause.code === "EADDRINUSE" ? "the port is taken" : cause.message;
-      reject(new UserError("CONFIG_INVALID", `${host}:${port} cannot be listened at: ${why}`, "Choose another --port or --host.", { cause })); // prettier-ignore
+      reject(
+        new UserError(
+          "CONFIG_INVALID",
+          `${host}:${port} cannot be listened at: ${why}`,
+          "Choose another --port or --host.",
+          { cause },
+        ),
+      );
     });
     server.listen(port, host, resolve);
   });

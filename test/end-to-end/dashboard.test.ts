@@ -1,13 +1,14 @@
 /// <reference lib="dom" />
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Dashboard, openDashboard } from "../../src/dashboard/server.js";
+import { reportHtml } from "../../src/reports/report/html.js";
 import { buildReport } from "../../src/reports/report/report.js";
-import { writeReport } from "../../src/reports/report/write.js";
+
 import { chromium_path, launchBrowser } from "../helpers/browser.js";
 import { openSyntheticRun, writeSyntheticRun } from "../helpers/synthetic-run.mjs";
 
@@ -61,11 +62,15 @@ describe.skipIf(!has_browser)(name, () => {
     expect(await page.locator("#run-list .group").innerText()).toMatch(/grpo\s+2 seeds\s+seed-0\s+6\s+seed-1\s+6/);
     expect(await page.locator("#connection").innerText()).toBe("live");
     const drawn = await labels(".plot[aria-label]");
-    expect(drawn[0]).toMatch(/^accuracy on validation, greedy over step\. grpo: last \d+\.\d %$/);
+    expect(drawn[0]).toMatch(/^accuracy: validation, greedy over step\. grpo: last \d+\.\d %$/);
   });
 
   test("a live run: its curve grows while the page is open, without a reload", async () => {
-    const writer = await openSyntheticRun(join(root, "runs", "live"), { seed: 5, total_steps: 40, config: { optimizer: { learning_rate: 3 } } }); // prettier-ignore
+    const writer = await openSyntheticRun(join(root, "runs", "live"), {
+      seed: 5,
+      total_steps: 40,
+      config: { optimizer: { learning_rate: 3 } },
+    });
     await writer.step(1);
     await page.waitForFunction(() => document.querySelector("#run-list")!.textContent.includes("running 1 / 40"));
     await writer.step(2);
@@ -73,15 +78,19 @@ describe.skipIf(!has_browser)(name, () => {
     await page.waitForFunction(() => document.querySelector("#run-list")!.textContent.includes("running 3 / 40"));
     expect(await page.locator("#connection").innerText()).toBe("live, 1 running");
     await page.waitForFunction(() =>
-      [...document.querySelectorAll(".plot[aria-label]")].some((one) => /^reward mean.*live: last/.test(one.getAttribute("aria-label")!)),
-    ); // prettier-ignore
+      [...document.querySelectorAll(".plot[aria-label]")].some((one) =>
+        /^reward mean.*live: last/.test(one.getAttribute("aria-label")!),
+      ),
+    );
     await writer.close();
     await page.waitForFunction(() => document.querySelector("#run-list")!.textContent.includes("stopped 3 / 40"));
   });
 
   test("unticking a run takes it out of the charts; a filter leaves only its charts; numbers can be read as a table", async () => {
     await page.getByRole("checkbox", { name: /^live/ }).uncheck();
-    await page.waitForFunction(() => !/live: last/.test(document.querySelector(".plot[aria-label]")!.getAttribute("aria-label")!)); // prettier-ignore
+    await page.waitForFunction(
+      () => !/live: last/.test(document.querySelector(".plot[aria-label]")!.getAttribute("aria-label")!),
+    );
     await page.getByRole("searchbox", { name: "Filter charts" }).fill("^entropy$");
     await page.waitForFunction(() => document.querySelectorAll(".chart").length === 1);
     await page.getByRole("slider").fill("0.9");
@@ -100,10 +109,14 @@ describe.skipIf(!has_browser)(name, () => {
     await page.waitForSelector("[role=listbox] .facts");
     await page.locator(".toolbar:visible select").nth(1).selectOption("yes");
     await page.waitForFunction(() => !document.querySelector(".count")!.textContent.startsWith("96"));
-    await page.waitForFunction(() => [...document.querySelectorAll("[role=listbox] .facts")].every((one) => one.textContent.startsWith("correct"))); // prettier-ignore
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll("[role=listbox] .facts")].every((one) => one.textContent.startsWith("correct")),
+    );
     expect(await count.innerText()).toMatch(/^\d+ of 96/);
     await page.locator(".toolbar:visible select").nth(3).selectOption("yes");
-    await page.waitForFunction(() => [...document.querySelectorAll("[role=listbox] .preview")].every((one) => one.textContent.includes("wait"))); // prettier-ignore
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll("[role=listbox] .preview")].every((one) => one.textContent.includes("wait")),
+    );
 
     await page.getByRole("listbox").focus();
     await page.keyboard.press("Home");
@@ -148,9 +161,14 @@ describe.skipIf(!has_browser)(name, () => {
     const nameless = await page.evaluate(() =>
       [...document.querySelectorAll<HTMLElement>("a, button, input, select, [tabindex='0']")]
         .filter((node) => node.offsetParent !== null)
-        .filter((node) => !(node.getAttribute("aria-label") ?? "") && !node.textContent.trim() && !(node as HTMLInputElement).labels?.length)
+        .filter(
+          (node) =>
+            !(node.getAttribute("aria-label") ?? "") &&
+            !node.textContent.trim() &&
+            !(node as HTMLInputElement).labels?.length,
+        )
         .map((node) => node.outerHTML),
-    ); // prettier-ignore
+    );
     expect(nameless).toEqual([]);
     await page.locator("#skip").focus();
     await page.keyboard.press("Enter");
@@ -159,12 +177,13 @@ describe.skipIf(!has_browser)(name, () => {
   });
 
   test("the report opens from the disk, follows light and dark, and shows values under the pointer", async () => {
-    await writeReport(await buildReport([join(root, "runs")]), join(root, "out"));
+    const built = await buildReport([join(root, "runs")]);
+    await writeFile(join(root, "report.html"), reportHtml(built, new Date()));
     const report = await browser.newPage({ colorScheme: "dark", viewport: { width: 1280, height: 800 } });
     listen(report);
     const asked: string[] = [];
     report.on("request", (request) => asked.push(request.url()));
-    const address = pathToFileURL(resolve(root, "out", "report.html")).href;
+    const address = pathToFileURL(resolve(root, "report.html")).href;
     await report.goto(address);
     const background = (): Promise<string> => report.evaluate(() => getComputedStyle(document.body).backgroundColor);
     expect(await background()).toBe("rgb(16, 19, 24)");

@@ -24,7 +24,7 @@ export const dashboardCommand: CommandModule<object, DashboardArguments> = {
         nargs: 1,
         default: [],
         describe: "a name that a proxy calls it by; may be repeated",
-      }) // prettier-ignore
+      })
       .example("$0 dashboard runs", "every run below runs/, live, at http://127.0.0.1:7007")
       .example("ssh -L 7007:127.0.0.1:7007 machine", "from another machine, without opening it to the network"),
   handler: async (args) => {

@@ -45,7 +45,14 @@ export function chart(onTable: () => void): Chart {
   const plot_place = element("div", { class: "plot", role: "img" });
   const tip = element("div", { class: "tip", hidden: true });
   const note = element("figcaption");
-  const root = element("figure", { class: "chart" }, element("div", { class: "chart-head" }, title, table, latest), plot_place, note, tip); // prettier-ignore
+  const root = element(
+    "figure",
+    { class: "chart" },
+    element("div", { class: "chart-head" }, title, table, latest),
+    plot_place,
+    note,
+    tip,
+  );
   let plot: UPlot | undefined;
   let shape = "";
   let current: { data: ChartData; options: ChartOptions } | undefined;
@@ -60,9 +67,17 @@ export function chart(onTable: () => void): Chart {
     });
     tip.replaceChildren(
       element("b", {}, `${options.x_name} ${short(data.xs[idx]!)}`),
-      ...rows.sort((a, b) => b.value - a.value).slice(0, 12).map(({ name, value, index }) => {
-        return element("div", {}, element("i", { class: `fill-${index % 8}` }), `${short(value, options.unit)}  ${name}`);
-      }), // prettier-ignore
+      ...rows
+        .sort((a, b) => b.value - a.value)
+        .slice(0, 12)
+        .map(({ name, value, index }) => {
+          return element(
+            "div",
+            {},
+            element("i", { class: `fill-${index % 8}` }),
+            `${short(value, options.unit)}  ${name}`,
+          );
+        }),
     );
     tip.hidden = rows.length === 0 || !root.matches(":hover");
     const x = left + u.bbox.left / devicePixelRatio;
@@ -79,7 +94,10 @@ export function chart(onTable: () => void): Chart {
       note.textContent = options.formula;
       const drawn = data.series.filter(({ kind }) => kind === "line" || kind === "dots");
       const last = drawn.map(({ ys }) => ys.findLast((value) => value !== null) ?? NaN);
-      latest.textContent = last.length <= 3 ? last.map((value) => short(value, options.unit)).join(" · ") : "";
+      const inked = last.map((value, i) =>
+        element("span", { class: `ink-${drawn[i]!.colour % 8}` }, short(value, options.unit)),
+      );
+      latest.replaceChildren(...(inked.length <= 3 ? inked : []));
       const words = drawn.slice(0, 8).map(({ name }, i) => `${name}: last ${short(last[i]!, options.unit)}`);
       plot_place.setAttribute("aria-label", `${options.title} over ${options.x_name}. ${words.join("; ")}`);
       table.setAttribute("aria-label", `values of ${options.title}`);
@@ -121,7 +139,12 @@ function plotOptions(
     scales: { x: { time: false }, y: { distr: is_log ? 3 : 1 } },
     axes: [
       { ...common, size: 24, gap: 4, values: (_, ticks) => ticks.map((tick) => tickText(tick, "")) },
-      { ...common, size: 50, gap: 4, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : tickText(tick, unit))) }, // prettier-ignore
+      {
+        ...common,
+        size: 50,
+        gap: 4,
+        values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : tickText(tick, unit))),
+      },
     ],
     series: [
       {},

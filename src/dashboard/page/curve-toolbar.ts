@@ -13,7 +13,12 @@ export function curveToolbar(settings: CurveSettings, update: () => void): HTMLE
     amount.textContent = slider.value;
     soon();
   });
-  const filter = element("input", { type: "search", placeholder: "Filter charts", "aria-label": "Filter charts", id: "chart-filter" }); // prettier-ignore
+  const filter = element("input", {
+    type: "search",
+    placeholder: "Filter charts",
+    "aria-label": "Filter charts",
+    id: "chart-filter",
+  });
   filter.addEventListener("input", () => {
     settings.filter = filter.value.trim();
     soon();

@@ -31,7 +31,7 @@ export function topicsOf(store: Store): readonly Topic[] {
   );
   const evaluations = [...kinds].map(([name, { split, setting }]): Topic => {
     const formula = "mean over items of the share of correct completions (pass@1)";
-    const info = { name: `accuracy on ${name}`, unit: "share", formula, section: first_section };
+    const info = { name: `accuracy: ${name}`, unit: "share", formula, section: first_section };
     return {
       key: `evaluation ${name}`,
       info,

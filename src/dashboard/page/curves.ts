@@ -34,7 +34,10 @@ export function curvesView(root: HTMLElement, store: Store): { update(): void } 
     },
     { rootMargin: "200px" },
   );
-  addEventListener("resize", debounced(() => cards.forEach(({ chart: one }) => one.resize()), 100)); // prettier-ignore
+  addEventListener(
+    "resize",
+    debounced(() => cards.forEach(({ chart: one }) => one.resize()), 100),
+  );
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const card of cards.values()) card.chart.destroy();
     cards.clear();
@@ -50,7 +53,13 @@ export function curvesView(root: HTMLElement, store: Store): { update(): void } 
       card.is_stale = false;
       const { unit, formula } = topic.info;
       const title = topic.is_evaluation ? topic.info.name : titleOf(topic.info.name);
-      card.chart.draw(chartData(topic, store, settings), { title, unit, formula, x_name: x_names[settings.x], is_log: settings.is_log }); // prettier-ignore
+      card.chart.draw(chartData(topic, store, settings), {
+        title,
+        unit,
+        formula,
+        x_name: x_names[settings.x],
+        is_log: settings.is_log,
+      });
     }
   };
 
@@ -70,7 +79,11 @@ export function curvesView(root: HTMLElement, store: Store): { update(): void } 
     const pattern = filterOf(settings.filter);
     topics = topicsOf(store).filter(({ info }) => pattern.test(info.name) || pattern.test(titleOf(info.name)));
     empty.textContent =
-      store.runs.size === 0 ? "No run yet. A run appears here once it has begun." : topics.length === 0 ? "Nothing to show: tick a run, or change the filter." : ""; // prettier-ignore
+      store.runs.size === 0
+        ? "No run yet. A run appears here once it has begun."
+        : topics.length === 0
+          ? "Nothing to show: tick a run, or change the filter."
+          : "";
     empty.hidden = empty.textContent === "";
     const sections = Map.groupBy(topics, ({ info }) => info.section);
     const wanted = [...sections].map(
@@ -80,10 +93,14 @@ export function curvesView(root: HTMLElement, store: Store): { update(): void } 
       layoutOf(body) !== wanted.map(([title, roots]) => `${title}:${roots.length}`).join() ||
       wanted.some(([, roots]) => roots.some((one) => !body.contains(one)))
     )
-      // prettier-ignore
       body.replaceChildren(
         ...wanted.map(([title, roots]) =>
-          element("section", { "data-title": title }, element("h2", {}, title), element("div", { class: "charts" }, ...roots)),
+          element(
+            "section",
+            { "data-title": title },
+            element("h2", {}, title),
+            element("div", { class: "charts" }, ...roots),
+          ),
         ),
       );
     for (const card of cards.values()) card.is_stale = true;

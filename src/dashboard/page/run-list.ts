@@ -38,7 +38,14 @@ function groupItem(members: readonly RunSummary[], store: Store): HTMLLIElement 
   return element(
     "li",
     { class: "group" },
-    element("label", {}, box, element("i", { class: `swatch fill-${first.group % 8}` }), element("span", { class: "name" }, first.group_name), element("small", {}, `${members.length} seeds`)), // prettier-ignore
+    element(
+      "label",
+      {},
+      box,
+      element("i", { class: `swatch fill-${first.group % 8}` }),
+      element("span", { class: "name" }, first.group_name),
+      element("small", {}, `${members.length} seeds`),
+    ),
     element("ul", {}, ...members.map((run) => runItem(run, store, run.name.slice(prefix.length)))),
   );
 }

@@ -13,7 +13,12 @@ export function runsView(root: HTMLElement, store: Store): { update(): void } {
   const fetchDetails = async ({ id, num_steps, state }: RunSummary): Promise<void> => {
     const known = details.get(id);
     // While a run goes on its times change slowly: every tenth step is enough.
-    if (fetching.has(id) || (known !== undefined && (known.num_steps === num_steps || (state === "running" && num_steps < known.num_steps + 10)))) return; // prettier-ignore
+    if (
+      fetching.has(id) ||
+      (known !== undefined &&
+        (known.num_steps === num_steps || (state === "running" && num_steps < known.num_steps + 10)))
+    )
+      return;
     fetching.add(id);
     await getJson<RunDetails>(`/api/runs/${id}`)
       .then((value) => details.set(id, { num_steps, value }))
@@ -48,7 +53,9 @@ const heads = (names: readonly string[]): HTMLElement =>
   element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name))));
 
 function resultTable(runs: readonly RunSummary[], store: Store): HTMLElement {
-  const kinds = new Set(runs.flatMap(({ id }) => store.metricsOf(id)?.evaluations.map((row) => `${row.split}, ${row.setting}`) ?? [])); // prettier-ignore
+  const kinds = new Set(
+    runs.flatMap(({ id }) => store.metricsOf(id)?.evaluations.map((row) => `${row.split}, ${row.setting}`) ?? []),
+  );
   const columns = ["reward_mean", "completion_length_mean", "truncated", "rollout_tokens_per_second", "step_seconds"];
   const used = columns.filter((name) => runs.some(({ id }) => store.metricsOf(id)?.metrics.has(name)));
   const rows = runs.map(({ id, name, state, step, seed, algorithm }) => {
@@ -58,7 +65,15 @@ function resultTable(runs: readonly RunSummary[], store: Store): HTMLElement {
     const cells = [state, String(step), algorithm, seed === null ? "" : String(seed), ...accuracy, ...values];
     return element("tr", {}, element("th", { scope: "row" }, name), ...cells.map((cell) => element("td", {}, cell)));
   });
-  const names = ["run", "state", "step", "algorithm", "seed", ...[...kinds].map((kind) => `accuracy on ${kind}: last (best)`), ...used.map((name) => name.replaceAll("_", " "))]; // prettier-ignore
+  const names = [
+    "run",
+    "state",
+    "step",
+    "algorithm",
+    "seed",
+    ...[...kinds].map((kind) => `accuracy on ${kind}: last (best)`),
+    ...used.map((name) => name.replaceAll("_", " ")),
+  ];
   const note = element("p", { class: "muted" }, "Metrics are means over the last tenth of the steps.");
   return element(
     "div",
@@ -69,7 +84,8 @@ function resultTable(runs: readonly RunSummary[], store: Store): HTMLElement {
 }
 
 function accuracyText(metrics: RunMetrics | undefined, kind: string): string {
-  const values = metrics?.evaluations.filter((row) => `${row.split}, ${row.setting}` === kind).map(({ accuracy }) => accuracy) ?? []; // prettier-ignore
+  const values =
+    metrics?.evaluations.filter((row) => `${row.split}, ${row.setting}` === kind).map(({ accuracy }) => accuracy) ?? [];
   return values.length === 0 ? "" : `${short(values.at(-1)!, "share")} (${short(Math.max(...values), "share")})`;
 }
 
@@ -136,11 +152,20 @@ function timeBar(
     piece.style.flexGrow = String(share);
     return piece;
   });
-  const entries = parts.map(
-    ({ name, seconds, share }, i) =>
-    element("li", {}, element("i", { class: `swatch ${fillOf(i)}` }), `${name} ${(100 * share).toFixed(0)} % (${seconds.toPrecision(2)} s)`), // prettier-ignore
+  const entries = parts.map(({ name, seconds, share }, i) =>
+    element(
+      "li",
+      {},
+      element("i", { class: `swatch ${fillOf(i)}` }),
+      `${name} ${(100 * share).toFixed(0)} % (${seconds.toPrecision(2)} s)`,
+    ),
   );
-  return element("div", { class: "time" }, element("div", { class: "bar", role: "img", "aria-label": label }, ...bar), element("ul", {}, ...entries)); // prettier-ignore
+  return element(
+    "div",
+    { class: "time" },
+    element("div", { class: "bar", role: "img", "aria-label": label }, ...bar),
+    element("ul", {}, ...entries),
+  );
 }
 
 /** Beyond the eight colours, grey. */

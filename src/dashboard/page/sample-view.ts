@@ -38,7 +38,11 @@ export function sampleView(sample: SampleDetails, options: SampleViewOptions): H
     ),
     images(sample, options.run_id),
     element("h3", {}, "Prompt"),
-    element("pre", { class: "prompt" }, prompt.replace(/(<\|[^|>]+\|>)\1{2,}/g, (all, one: string) => `${one}×${all.length / one.length} `)), // prettier-ignore
+    element(
+      "pre",
+      { class: "prompt" },
+      prompt.replace(/(<\|[^|>]+\|>)\1{2,}/g, (all, one: string) => `${one}×${all.length / one.length} `),
+    ),
     completion(sample, options),
     element("h3", {}, "Answer"),
     element("pre", {}, answer),
@@ -51,7 +55,10 @@ function images({ image_ids }: SampleDetails, run_id: string): HTMLElement {
     "div",
     { class: "images" },
     ...image_ids.map((id, i) => {
-      const image = element("img", { src: `/api/runs/${run_id}/images/${id}`, alt: `image ${i + 1} of ${image_ids.length} of the prompt` }); // prettier-ignore
+      const image = element("img", {
+        src: `/api/runs/${run_id}/images/${id}`,
+        alt: `image ${i + 1} of ${image_ids.length} of the prompt`,
+      });
       image.addEventListener("error", () =>
         image.replaceWith(element("p", { class: "muted" }, `image ${id.slice(0, 12)}… is not stored`)),
       );
@@ -88,7 +95,13 @@ function completion({ tokens }: SampleDetails, { colouring, onColouring }: Sampl
       "div",
       { class: "completion-head" },
       element("h3", {}, "Completion"),
-      element("fieldset", { class: "segments" }, element("legend", {}, "Colour tokens by"), ...known.map((name) => pick(name, colourings[name].label)), pick("none", "none")), // prettier-ignore
+      element(
+        "fieldset",
+        { class: "segments" },
+        element("legend", {}, "Colour tokens by"),
+        ...known.map((name) => pick(name, colourings[name].label)),
+        pick("none", "none"),
+      ),
     ),
     place,
     status,
@@ -112,7 +125,17 @@ const row = (name: string, value: number): HTMLElement =>
 function groupStrip({ group, row: own }: SampleDetails, onOther: (row: number) => void): HTMLElement {
   const buttons = group.map(({ row: other, reward, is_correct }, i) => {
     const verdict = is_correct === null ? "" : is_correct ? "correct" : "wrong";
-    const button = element("button", { type: "button", class: `member ${verdict}`, "aria-current": other === own ? "true" : undefined, "aria-label": `completion ${i + 1} of ${group.length}: ${verdict}, reward ${short(reward)}`, title: `reward ${short(reward)}` }, String(i + 1)); // prettier-ignore
+    const button = element(
+      "button",
+      {
+        type: "button",
+        class: `member ${verdict}`,
+        "aria-current": other === own ? "true" : undefined,
+        "aria-label": `completion ${i + 1} of ${group.length}: ${verdict}, reward ${short(reward)}`,
+        title: `reward ${short(reward)}`,
+      },
+      String(i + 1),
+    );
     button.addEventListener("click", () => onOther(other));
     return button;
   });

@@ -17,9 +17,17 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
   let opened = "";
 
   const query = (more: Readonly<Record<string, string | number>> = {}): string =>
-    new URLSearchParams([...filters, ...Object.entries(more).map(([name, value]) => [name, String(value)] as const)].map(([name, value]) => [name, value])).toString(); // prettier-ignore
+    new URLSearchParams(
+      [...filters, ...Object.entries(more).map(([name, value]) => [name, String(value)] as const)].map(
+        ([name, value]) => [name, value],
+      ),
+    ).toString();
   const count = element("p", { class: "count", role: "status" });
-  const detail = element("div", { class: "detail" }, element("p", { class: "empty" }, "Choose a sample: click it, or use the arrow keys.")); // prettier-ignore
+  const detail = element(
+    "div",
+    { class: "detail" },
+    element("p", { class: "empty" }, "Choose a sample: click it, or use the arrow keys."),
+  );
   const list = virtualList<SampleRow>({
     ...{ label: "Samples", row_height: 58, page_size },
     fetchPage: async (offset, limit, signal) =>
@@ -32,10 +40,16 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
     const run = store.runs.get(run_id);
     if (run === undefined) return;
     asked_steps = run.num_steps;
+    if (!is_same_list) count.textContent = "looking…";
     try {
-      const { total, num_samples, first_step, last_step } = await getJson<SamplesResponse>(`/api/runs/${run_id}/samples?${query({ limit: 0 })}`); // prettier-ignore
+      const { total, num_samples, first_step, last_step } = await getJson<SamplesResponse>(
+        `/api/runs/${run_id}/samples?${query({ limit: 0 })}`,
+      );
       const steps = num_samples === 0 ? "" : `, steps ${first_step} to ${last_step}`;
-      count.textContent = num_samples === 0 ? "No samples are stored for this run." : `${total.toLocaleString("en")} of ${num_samples.toLocaleString("en")}${steps}`; // prettier-ignore
+      count.textContent =
+        num_samples === 0
+          ? "No samples are stored for this run."
+          : `${total.toLocaleString("en")} of ${num_samples.toLocaleString("en")}${steps}`;
       list.reset(total, is_same_list);
       if (opened === "" && total > 0) list.select(0);
     } catch (error) {
@@ -58,7 +72,13 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
     opened = `${run_id}/${step}/${row}`;
     const wanted = opened;
     const made = await getJson<SampleDetails>(`/api/runs/${run_id}/samples/${step}/${row}`).then(
-      (sample) => sampleView(sample, { run_id, colouring, onColouring: (picked) => (colouring = picked), onOther: (other) => show(step, other) }), // prettier-ignore
+      (sample) =>
+        sampleView(sample, {
+          run_id,
+          colouring,
+          onColouring: (picked) => (colouring = picked),
+          onOther: (other) => show(step, other),
+        }),
       (error: Error) => element("p", { class: "empty" }, `This sample cannot be shown: ${error.message}`),
     );
     if (wanted === opened) detail.replaceChildren(made);
@@ -69,7 +89,10 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
     history.replaceState(null, "", `#samples/${id}`);
     void refresh(false);
   });
-  root.append(filterBar(run_choice.root, setFilter), element("div", { class: "split" }, element("div", { class: "list" }, count, list.root), detail)); // prettier-ignore
+  root.append(
+    filterBar(run_choice.root, setFilter),
+    element("div", { class: "split" }, element("div", { class: "list" }, count, list.root), detail),
+  );
 
   const update = (): void => {
     if (root.hidden) return;
@@ -115,7 +138,15 @@ function rowContents({ step, reward, is_correct, is_truncated, length, completio
 
 function filterBar(run_choice: HTMLElement, setFilter: (name: string, value: string) => void): HTMLElement {
   const yes_no = (name: string, yes: string, no: string): HTMLElement =>
-    choice(name, [["", "all"], ["yes", yes], ["no", no]], (value) => setFilter(name.toLowerCase(), value)).root; // prettier-ignore
+    choice(
+      name,
+      [
+        ["", "all"],
+        ["yes", yes],
+        ["no", no],
+      ],
+      (value) => setFilter(name.toLowerCase(), value),
+    ).root;
   const step = (name: string, label: string): HTMLElement => {
     const input = element("input", {
       type: "number",
@@ -127,9 +158,21 @@ function filterBar(run_choice: HTMLElement, setFilter: (name: string, value: str
     input.addEventListener("input", () => setFilter(name, /^\d{1,9}$/.test(input.value) ? input.value : ""));
     return input;
   };
-  const text = element("input", { type: "search", placeholder: "Text in completion or answer", "aria-label": "Text in completion or answer", maxlength: 200 }); // prettier-ignore
+  const text = element("input", {
+    type: "search",
+    placeholder: "Text",
+    "aria-label": "Text in completion or answer",
+    maxlength: 200,
+  });
   text.addEventListener("input", () => setFilter("text", text.value.trim()));
-  const orders = [["step", "first steps first"], ["-step", "last steps first"], ["-reward", "highest reward"], ["reward", "lowest reward"], ["-length", "longest"], ["length", "shortest"]] as const; // prettier-ignore
+  const orders = [
+    ["step", "first steps"],
+    ["-step", "last steps"],
+    ["-reward", "highest reward"],
+    ["reward", "lowest reward"],
+    ["-length", "longest"],
+    ["length", "shortest"],
+  ] as const;
   return element(
     "div",
     { class: "toolbar", role: "toolbar", "aria-label": "Which samples are listed" },
@@ -138,7 +181,7 @@ function filterBar(run_choice: HTMLElement, setFilter: (name: string, value: str
     yes_no("Truncated", "truncated", "finished"),
     yes_no("Reflective", "reflective", "not"),
     element("span", { class: "steps" }, "Steps", step("from_step", "first"), step("to_step", "last")),
-    text,
     choice("Order", orders, (value) => setFilter("order", value)).root,
+    text,
   );
 }

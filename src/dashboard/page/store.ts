@@ -50,7 +50,9 @@ export function openStore(onConnection: (text: string, is_live: boolean) => void
     try {
       const { generation = 0, steps = [], evaluations = [] } = known ?? {};
       const at = { generation, from_step: steps.length, from_evaluation: evaluations.length };
-      const query = Object.entries(at).map(([name, value]) => `${name}=${value}`).join("&"); // prettier-ignore
+      const query = Object.entries(at)
+        .map(([name, value]) => `${name}=${value}`)
+        .join("&");
       data.set(id, merged(known, await getJson<MetricsResponse>(`/api/runs/${id}/metrics?${query}`)));
       changed();
     } catch {

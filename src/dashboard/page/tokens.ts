@@ -15,9 +15,9 @@ interface Colouring {
 
 export const colourings: Readonly<Record<TokenValue, Colouring>> = {
   logprob: {
-    ...{ label: "log-prob", explanation: "of the sampled token, nats; full colour at −4" },
-    ends: ["−4 or less", "0"],
-    strength: (value) => Math.max(-1, value / 4),
+    ...{ label: "log-prob", explanation: "of the sampled token, nats; full colour at −3" },
+    ends: ["−3 or less", "0"],
+    strength: (value) => Math.max(-1, value / 3),
   },
   advantage: {
     ...{ label: "advantage", explanation: "full colour at ±2" },
@@ -45,10 +45,26 @@ export function tokenText(tokens: TokenDetails, colouring: TokenColouring, statu
   const marks = ids.map((id, i) => {
     const text = texts === null ? `⟨${id}⟩` : texts[i]!;
     const value = column?.[i];
-    const class_name = ["token", value === undefined ? "" : shade(value, colouring as TokenValue), reflection[i]! >= 0 ? "reflection" : "", /^<\|.*\|>$/.test(text) ? "special" : ""].filter(Boolean).join(" "); // prettier-ignore
+    const class_name = [
+      "token",
+      value === undefined ? "" : shade(value, colouring as TokenValue),
+      reflection[i]! >= 0 ? "reflection" : "",
+      /^<\|.*\|>$/.test(text) ? "special" : "",
+    ]
+      .filter(Boolean)
+      .join(" ");
     return element("span", { class: class_name, "data-token": i }, text.replaceAll("\n", "↵\n"));
   });
-  const root = element("div", { class: "tokens", tabindex: 0, role: "group", "aria-label": "completion, token by token; arrow keys walk through it" }, ...marks); // prettier-ignore
+  const root = element(
+    "div",
+    {
+      class: "tokens",
+      tabindex: 0,
+      role: "group",
+      "aria-label": "completion, token by token; arrow keys walk through it",
+    },
+    ...marks,
+  );
   let at = -1;
   const point = (index: number): void => {
     marks[at]?.classList.remove("current");
@@ -99,6 +115,15 @@ export function tokenLegend(colouring: TokenColouring): HTMLElement {
   const levels = Array.from({ length: 2 * steps + 1 }, (_, i) => i - steps).filter(
     (level) => colouring !== "logprob" || level <= 0,
   );
-  const scale = levels.map((level) => element("i", { class: level < 0 ? `low-${-level}` : level > 0 ? `high-${level}` : "" })); // prettier-ignore
-  return element("p", { class: "token-legend" }, ends[0], element("span", { class: "scale", "aria-hidden": "true" }, ...scale), ends[1], element("span", { class: "muted" }, ` ${explanation}`)); // prettier-ignore
+  const scale = levels.map((level) =>
+    element("i", { class: level < 0 ? `low-${-level}` : level > 0 ? `high-${level}` : "" }),
+  );
+  return element(
+    "p",
+    { class: "token-legend" },
+    ends[0],
+    element("span", { class: "scale", "aria-hidden": "true" }, ...scale),
+    ends[1],
+    element("span", { class: "muted" }, ` ${explanation}`),
+  );
 }

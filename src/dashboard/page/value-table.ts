@@ -30,7 +30,11 @@ export function showTable({ name, unit, formula }: MetricInfo, { xs, series }: C
       { class: "muted" },
       [formula, start > 0 ? `the last ${max_rows} of ${xs.length}` : ""].filter(Boolean).join("; "),
     ),
-    element("div", { class: "scroll", tabindex: 0 }, element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows.reverse()))), // prettier-ignore
+    element(
+      "div",
+      { class: "scroll", tabindex: 0 },
+      element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows.reverse())),
+    ),
   );
   close.addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => dialog.remove());

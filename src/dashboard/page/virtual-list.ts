@@ -90,7 +90,14 @@ export function virtualList<T>(options: VirtualListOptions<T>): VirtualList {
   const rowOf = (index: number, item: T | undefined): HTMLElement => {
     const node = element(
       "div",
-      { role: "option", id: `option-${index}`, "aria-selected": index === selected ? "true" : "false", "aria-setsize": total, "aria-posinset": index + 1, class: "row" }, // prettier-ignore
+      {
+        role: "option",
+        id: `option-${index}`,
+        "aria-selected": index === selected ? "true" : "false",
+        "aria-setsize": total,
+        "aria-posinset": index + 1,
+        class: "row",
+      },
       ...(item === undefined ? [] : options.render(item)),
     );
     node.addEventListener("click", () => select(index));

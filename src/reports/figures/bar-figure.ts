@@ -35,8 +35,13 @@ export function stackedBars(
     let x = label_width;
     for (const part of parts) {
       const length = part.share * (width - label_width - 4);
-      svg.push(`<rect class="${fillOf(names.indexOf(part.name))}" x="${x.toFixed(1)}" y="${y}" width="${Math.max(0.5, length - 1.5).toFixed(1)}" height="22" rx="2"/>`); // prettier-ignore
-      if (length > 42) svg.push(`<text x="${(x + length / 2).toFixed(1)}" y="${y + 15}" text-anchor="middle" class="on-bar">${percent(part.share)}</text>`); // prettier-ignore
+      svg.push(
+        `<rect class="${fillOf(names.indexOf(part.name))}" x="${x.toFixed(1)}" y="${y}" width="${Math.max(0.5, length - 1.5).toFixed(1)}" height="22" rx="2"/>`,
+      );
+      if (length > 42)
+        svg.push(
+          `<text x="${(x + length / 2).toFixed(1)}" y="${y + 15}" text-anchor="middle" class="on-bar">${percent(part.share)}</text>`,
+        );
       x += length;
     }
   });

@@ -51,7 +51,9 @@ export function lineFigure(figure: LineFigure, colours?: FigureColours): string 
     `<svg class="fig" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(label)}">`,
     colours === undefined ? "" : `<style>${escapeStyle(figureStyle(colours))}</style>`,
     `<text class="title" x="${frame.left - 40}" y="15">${escapeXml(figure.title)}</text>`,
-    ...entries.map(([name, colour], i) => legendEntry(name, colour, frame.left + (i % 2) * ((width - 60) / 2), 34 + 16 * (i >> 1))), // prettier-ignore
+    ...entries.map(([name, colour], i) =>
+      legendEntry(name, colour, frame.left + (i % 2) * ((width - 60) / 2), 34 + 16 * (i >> 1)),
+    ),
     ...axes(x, y, frame, figure),
     ...drawn.map((one) => bandPath(one, x, y)),
     ...drawn.map((one) => linePath(one, x, y)),
@@ -70,11 +72,13 @@ function axes(x: Scale, y: Scale, { left, right, bottom }: Frame, { unit, x_labe
   return [
     ...y.ticks.map((tick) => `<path class="grid" d="M${left} ${round(y.place(tick))}H${right}"/>`),
     ...y.ticks.map(
-      (tick) => `<text x="${left - 6}" y="${round(y.place(tick) + 3.5)}" text-anchor="end">${tickLabel(tick, y.ticks, unit)}</text>`, // prettier-ignore
+      (tick) =>
+        `<text x="${left - 6}" y="${round(y.place(tick) + 3.5)}" text-anchor="end">${tickLabel(tick, y.ticks, unit)}</text>`,
     ),
     `<path class="axis" d="M${left} ${bottom}H${right}"/>`,
     ...x.ticks.map(
-      (tick) => `<text x="${round(x.place(tick))}" y="${bottom + 14}" text-anchor="middle">${tickLabel(tick, x.ticks, "")}</text>`, // prettier-ignore
+      (tick) =>
+        `<text x="${round(x.place(tick))}" y="${bottom + 14}" text-anchor="middle">${tickLabel(tick, x.ticks, "")}</text>`,
     ),
     `<text x="${right}" y="${bottom + 28}" text-anchor="end">${escapeXml(x_label)}</text>`,
     ["share", "bytes", "1", ""].includes(unit) ? "" : `<text x="${left}" y="${bottom + 28}">${escapeXml(unit)}</text>`,
@@ -86,7 +90,10 @@ function linePath({ points, colour, is_faint, with_dots }: LineSeries, x: Scale,
   const places = points.map(([px, py]) => `${round(x.place(px))} ${round(y.place(py))}`);
   const line = `<path class="line s${colour % 8}${is_faint === true ? " faint" : ""}" d="M${places.join("L")}"/>`;
   if (points.length > 1 && with_dots !== true) return line;
-  return line + places.map((place) => `<circle class="f${colour % 8}" cx="${place.replace(" ", '" cy="')}" r="2.4"/>`).join(""); // prettier-ignore
+  return (
+    line +
+    places.map((place) => `<circle class="f${colour % 8}" cx="${place.replace(" ", '" cy="')}" r="2.4"/>`).join("")
+  );
 }
 
 function bandPath({ band = [], colour }: LineSeries, x: Scale, y: Scale): string {

@@ -13,7 +13,7 @@ export function linearScale(
 ): Scale {
   const { num_ticks = 4, snug = false } = options;
   // Differences that are rounding only would give more ticks than a double can count.
-  if (!(high - low > 1e-9 * Math.max(Math.abs(low), Math.abs(high)))) {
+  if (!(high - low > 1e-9 * Math.max(Math.abs(low), Math.abs(high), 1e-200))) {
     const margin = Math.abs(low) > 0 ? Math.abs(low) / 10 : 1;
     [low, high] = [low - margin, low + margin];
   }
@@ -44,5 +44,8 @@ export function tickLabel(value: number, ticks: readonly number[], unit: string)
 
 const fixed = (value: number, spacing: number): string => {
   const digits = Math.min(6, Math.max(0, -Math.floor(Math.log10(spacing || 1) + 1e-9)));
-  return value.toFixed(digits).replace(/^-(?=0(\.0*)?$)/, "").replace("-", "−"); // prettier-ignore
+  return value
+    .toFixed(digits)
+    .replace(/^-(?=0(\.0*)?$)/, "")
+    .replace("-", "−");
 };

@@ -72,14 +72,19 @@ function batchLayout(schema: Schema, header: RecordBatch, body: Region): BatchLa
     const regions = Array.from({ length: numRegions(name, type) }, nextRegion);
     const least = leastBytes(type, num_rows);
     if (regions[0] !== undefined && regions[0].length < least) throw new Error(`column "${name}" is cut off`);
-    const fields = (DataType.isList(type) || DataType.isStruct(type) ? type.children : []) as readonly Field[];
+    const fields = (
+      DataType.isList(type) || DataType.isStruct(type) ? type.children : []
+    ) as readonly Field<DataType>[];
     if (DataType.isList(type) && fields.length !== 1) throw new Error(`list "${name}" has no items`);
     const children = Object.fromEntries(fields.map((field) => [field.name, column(field)]));
     return { type, num_rows, regions, children };
   };
-  const columns = Object.fromEntries(schema.fields.map((field) => [field.name, column(field)]));
+  const columns = Object.fromEntries(fieldsOf(schema).map((field) => [field.name, column(field)]));
   return { num_rows: header.length, columns };
 }
+
+/** Apache-arrow leaves the type of a field open. */
+const fieldsOf = ({ fields }: Schema): readonly Field<DataType>[] => fields as readonly Field<DataType>[];
 
 function numRegions(name: string, type: DataType): number {
   if (DataType.isStruct(type)) return 0;

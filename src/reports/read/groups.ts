@@ -22,8 +22,8 @@ const valuesOf = (config: JsonObject): ReadonlyMap<string, string> =>
   );
 
 /**
- * Runs whose configs agree but for the seed belong together; a run without a config stands alone. A group is named by
- * what sets it apart from the others.
+ * Runs whose configs agree but for the seed belong together; a run without a config stands alone. A group has the
+ * name that its runs share, or is named by what sets its config apart from the others.
  */
 export function groupRuns<R extends { readonly name: string; readonly config: JsonObject }>(
   runs: readonly R[],
@@ -35,12 +35,13 @@ export function groupRuns<R extends { readonly name: string; readonly config: Js
     groups.set(key, [...(groups.get(key) ?? []), run]);
   }
   const all = [...groups.values()];
-  const differing = differingValues(all.map(([first]) => first!.config));
-  const names = all.map((members, i) => groupName(members, differing[i]!, all.length));
-  return all.map((members, i) => ({
-    name: names.indexOf(names[i]!) === names.lastIndexOf(names[i]!) ? names[i]! : members[0]!.name,
-    runs: members,
-  }));
+  const names = all.map((members) => commonName(members.map(({ name }) => name)));
+  const differing = differingValues(all.map(([first]) => first!.config)).map(inShort);
+  return all.map((members, i) => {
+    const is_unique = names.indexOf(names[i]!) === names.lastIndexOf(names[i]!) && names[i] !== "";
+    const by_config = [names[i], differing[i]].filter(Boolean).join(": ");
+    return { name: is_unique ? names[i]! : by_config || members[0]!.name, runs: members };
+  });
 }
 
 /** Of each config the keys whose value is not the same in all, with their values; absent ones as "-". */
@@ -51,17 +52,16 @@ export function differingValues(configs: readonly JsonObject[]): readonly Readon
   return values.map((one) => new Map(differing.map((key) => [key, one.get(key) ?? "-"])));
 }
 
-function groupName(
-  members: readonly { readonly name: string; readonly config: JsonObject }[],
-  differing: ReadonlyMap<string, string>,
-  num_groups: number,
-): string {
-  const [first] = members;
-  if (members.length === 1) return first!.name;
+/** What the names of runs have in common, without what introduces the seed: `grpo` for `grpo/seed-0` and `grpo/seed-1`. */
+const commonName = (names: readonly string[]): string =>
+  names.length === 1 ? names[0]! : commonPrefix(names).replace(/[^\p{L}\p{N}]*(seed)?[^\p{L}\p{N}]*$/u, "");
+
+const max_short_length = 60;
+
+/** `learning_rate 1, name dapo`; empty if that would be long. */
+function inShort(differing: ReadonlyMap<string, string>): string {
   const short = [...differing].map(([key, value]) => `${key.split(".").at(-1)!} ${value}`).join(", ");
-  if (num_groups > 1 && short.length > 0 && short.length <= 48) return short;
-  const common = commonPrefix(members.map(({ name }) => name)).replace(/[^\p{L}\p{N}]*(seed)?[^\p{L}\p{N}]*$/u, "");
-  return common === "" ? first!.name : common;
+  return short.length <= max_short_length ? short : "";
 }
 
 const commonPrefix = (names: readonly string[]): string =>

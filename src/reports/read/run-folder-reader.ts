@@ -66,7 +66,10 @@ export async function findRunFolders(root: string, depth = 4): Promise<readonly 
   for (const name of await namesIn(root).catch(() => [] as readonly string[])) {
     if (name.startsWith(".") || skipped.has(name)) continue;
     const path = join(root, name);
-    const is_folder = await stat(path).then((status) => status.isDirectory(), () => false); // prettier-ignore
+    const is_folder = await stat(path).then(
+      (status) => status.isDirectory(),
+      () => false,
+    );
     if (is_folder) found.push(...(await findRunFolders(path, depth - 1)));
   }
   return found;

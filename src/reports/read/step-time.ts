@@ -56,13 +56,21 @@ export function stepTime(steps: readonly StepPoint[]): StepTime | undefined {
   if (counted.length === 0) return undefined;
   const total = counted.reduce((sum, { metrics }) => sum + metrics["step_seconds"]!, 0);
   const of = ({ metrics }: StepPoint, { metric, minus = [] }: (typeof phases)[number]): number =>
-    Math.max(0, minus.reduce((rest, other) => rest - (metrics[other] ?? 0), metrics[metric] ?? 0)); // prettier-ignore
+    Math.max(
+      0,
+      minus.reduce((rest, other) => rest - (metrics[other] ?? 0), metrics[metric] ?? 0),
+    );
   const part = (name: string, seconds: readonly number[]): TimePart => ({
     name,
     seconds: median(seconds),
     share: seconds.reduce((sum, value) => sum + value, 0) / total,
   });
-  const known = phases.map((phase) => part(phase.name, counted.map((point) => of(point, phase)))); // prettier-ignore
+  const known = phases.map((phase) =>
+    part(
+      phase.name,
+      counted.map((point) => of(point, phase)),
+    ),
+  );
   const others = counted.map((point) =>
     Math.max(0, point.metrics["step_seconds"]! - phases.reduce((sum, phase) => sum + of(point, phase), 0)),
   );

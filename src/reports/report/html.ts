@@ -31,7 +31,9 @@ export function reportHtml(report: Report, written_at: Date): string {
     ...tables.filter(({ id }) => id === "accuracy").map(htmlTable),
     ...sections.map((section) => sectionHtml(section)),
     ...tables.filter(({ id }) => id === "training" || id === "reflection").map(htmlTable),
-    examples.length === 0 ? "" : `<section><h2>Samples</h2><div class="samples">${examples.map(exampleHtml).join("")}</div></section>`, // prettier-ignore
+    examples.length === 0
+      ? ""
+      : `<section><h2>Samples</h2><div class="samples">${examples.map(exampleHtml).join("")}</div></section>`,
     timeSection(report),
     `<section id="${anchor("Runs")}"><h2>Runs</h2>${differingTable(report)}${groups.flatMap(({ runs }) => runs.map(runHtml)).join("")}</section>`,
     `</main><footer>${num_runs} ${num_runs === 1 ? "run" : "runs"}, written ${written_at.toISOString().slice(0, 16).replace("T", " ")} UTC</footer>`,
@@ -78,9 +80,13 @@ function sectionHtml({ title, figures }: FigureSection): string {
 function timeSection({ step_times, tables }: Report): string {
   const bars = step_times.map(({ name, parts }) => ({ name, parts }));
   const lines = step_times.map(
-    ({ name, bottleneck }) => `<p class="bottleneck">${step_times.length > 1 ? `<b>${escapeXml(name)}</b> ` : ""}${escapeXml(bottleneck)}</p>`, // prettier-ignore
+    ({ name, bottleneck }) =>
+      `<p class="bottleneck">${step_times.length > 1 ? `<b>${escapeXml(name)}</b> ` : ""}${escapeXml(bottleneck)}</p>`,
   );
-  const body = bars.length === 0 ? "<p>No step was timed.</p>" : `${stackedBars({ title: "Share of a step's time", bars })}${lines.join("")}`; // prettier-ignore
+  const body =
+    bars.length === 0
+      ? "<p>No step was timed.</p>"
+      : `${stackedBars({ title: "Share of a step's time", bars })}${lines.join("")}`;
   const details = tables.filter(({ id }) => id.startsWith("step-time")).map(htmlTable);
   return `<section id="${anchor("Time")}"><h2>Time</h2><div class="wide">${body}</div>${details.join("")}</section>`;
 }

@@ -14,8 +14,16 @@ export interface Table {
 
 export function htmlTable({ title, caption, header, rows, text_columns = 1 }: Table): string {
   const cells = (row: readonly string[]): string =>
-    header.map((_, i) => (i === 0 ? `<th scope="row">${escapeXml(row[i] ?? "")}</th>` : `<td${i < text_columns ? ' class="text"' : ""}>${escapeXml(row[i] ?? "")}</td>`)).join(""); // prettier-ignore
-  const heads = header.map((name, i) => `<th scope="col"${i < text_columns ? ' class="text"' : ""}>${escapeXml(name)}</th>`); // prettier-ignore
+    header
+      .map((_, i) =>
+        i === 0
+          ? `<th scope="row">${escapeXml(row[i] ?? "")}</th>`
+          : `<td${i < text_columns ? ' class="text"' : ""}>${escapeXml(row[i] ?? "")}</td>`,
+      )
+      .join("");
+  const heads = header.map(
+    (name, i) => `<th scope="col"${i < text_columns ? ' class="text"' : ""}>${escapeXml(name)}</th>`,
+  );
   return [
     `<figure class="table"><figcaption><strong>${escapeXml(title)}</strong> ${escapeXml(caption)}</figcaption>`,
     `<div class="scroll" tabindex="0" role="region" aria-label="${escapeXml(title)}"><table><thead><tr>${heads.join("")}</tr></thead><tbody>`,

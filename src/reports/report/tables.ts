@@ -1,4 +1,4 @@
-import { formatMetric, metrics } from "../metrics.js";
+import { formatMetric } from "../metrics.js";
 import { evaluationCurve, meanAndStd, median, metricCurve, type RunGroup } from "../read/groups.js";
 import type { ReflectionPoint } from "../read/reflection-curves.js";
 import { ratio_names, type RatioName } from "../read/reflection-curves.js";
@@ -23,11 +23,14 @@ export function evaluationTable(groups: readonly RunGroup<Run>[]): Table {
     return [...kinds.values()].map(({ split, setting }) => {
       const curves = runs.map((run) => evaluationCurve(run.metrics.evaluations, split, setting));
       const of = (pick: (values: readonly number[]) => number | undefined): string =>
-        spread(curves.flatMap((curve) => pick(curve.map(([, value]) => value)) ?? []), percent); // prettier-ignore
+        spread(
+          curves.flatMap((curve) => pick(curve.map(([, value]) => value)) ?? []),
+          percent,
+        );
       const before = curves.flatMap((curve) => curve.find(([step]) => step === 0)?.[1] ?? []);
       const trained = curves.map((curve) => curve.filter(([step]) => step > 0).map(([, value]) => value));
       const over = (pick: (values: readonly number[]) => number): string =>
-        spread(trained.filter((values) => values.length > 0).map(pick), percent); // prettier-ignore
+        spread(trained.filter((values) => values.length > 0).map(pick), percent);
       const num_items = all.find((point) => point.split === split && point.setting === setting)!.num_items;
       return [
         ...[name, split, setting, String(runs.length), String(num_items)],
@@ -79,7 +82,6 @@ export function trainingTable(groups: readonly RunGroup<Run>[]): Table {
             show,
           ),
           show(median(drawn.flat())),
-          metrics.get(metric)?.formula ?? "",
         ],
       ];
     }),
@@ -87,7 +89,7 @@ export function trainingTable(groups: readonly RunGroup<Run>[]): Table {
   return {
     ...{ id: "training", title: "Training", rows, text_columns: 2 },
     caption: "mean over the first and the last tenth of the steps (± standard deviation over runs), median over all",
-    header: ["run", "metric", "first tenth", "last tenth", "median", "formula"],
+    header: ["run", "metric", "first tenth", "last tenth", "median"],
   };
 }
 
@@ -114,7 +116,11 @@ export function reflectionTable(
         const tenth = Math.max(1, Math.round(values.length / 10));
         return meanAndStd(end ? values.slice(-tenth) : values.slice(0, tenth)).mean;
       };
-      const column = (end: boolean): string => spread(drawn.map((values) => part(values, end)), percent); // prettier-ignore
+      const column = (end: boolean): string =>
+        spread(
+          drawn.map((values) => part(values, end)),
+          percent,
+        );
       return [[name, ratio, ratio_names[ratio], column(false), column(true)]];
     }),
   );

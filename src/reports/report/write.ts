@@ -28,10 +28,11 @@ export async function writeReport(report: Report, folder: string, written_at = n
   await writing(folder, async () => {
     await makeFolder(join(folder, "figures"));
     await makeFolder(join(folder, "tables"));
-    for (const [name, svg] of figures) {
+    const draw = async ([name, svg]: readonly [string, string]): Promise<void> => {
       await writeFile(join(folder, "figures", `${name}.svg`), svg);
       await writeFile(join(folder, "figures", `${name}.png`), await png(svg));
-    }
+    };
+    await Promise.all(figures.map(draw));
     for (const table of report.tables) {
       await writeFile(join(folder, "tables", `${table.id}.csv`), csvTable(table));
       await writeFile(join(folder, "tables", `${table.id}.tex`), latexTable(table));

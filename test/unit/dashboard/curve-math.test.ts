@@ -16,9 +16,24 @@ test("the mean of lines of different lengths, with one sample standard deviation
     { steps: [1, 2], xs: [10, 20], ys: [1, 2] },
     { steps: [2, 3], xs: [22, 30], ys: [4, 5] },
   ]);
-  expect(mean).toEqual({ steps: [1, 2, 3], xs: [10, 21, 30], ys: [1, 3, 5], low: [1, 3 - Math.SQRT2, 5], high: [1, 3 + Math.SQRT2, 5] }); // prettier-ignore
+  expect(mean).toEqual({
+    steps: [1, 2, 3],
+    xs: [10, 21, 30],
+    ys: [1, 3, 5],
+    low: [1, 3 - Math.SQRT2, 5],
+    high: [1, 3 + Math.SQRT2, 5],
+  });
 });
 
 test("columns over one x", () => {
-  expect(aligned([{ xs: [2, 1], ys: [5, 4] }, { xs: [3], ys: [6] }])).toEqual([[1, 2, 3], [4, 5, null], [null, null, 6]]); // prettier-ignore
+  expect(
+    aligned([
+      { xs: [2, 1], ys: [5, 4] },
+      { xs: [3], ys: [6] },
+    ]),
+  ).toEqual([
+    [1, 2, 3],
+    [4, 5, null],
+    [null, null, 6],
+  ]);
 });

@@ -1,6 +1,4 @@
-import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
-import { request } from "node:http";
-import { connect } from "node:net";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -12,6 +10,7 @@ import type {
   SamplesResponse,
 } from "../../../src/dashboard/api.js";
 import { type Dashboard, openDashboard } from "../../../src/dashboard/server.js";
+import { ask as askAt } from "../../helpers/ask.js";
 import { openSyntheticRun, writeSyntheticRun } from "../../helpers/synthetic-run.mjs";
 
 let root: string;
@@ -20,9 +19,6 @@ let run: RunSummary;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "sightloop-dashboard-"));
   await writeSyntheticRun(join(root, "runs", "grpo", "seed-0"), { steps: 5 });
-  await writeFile(join(root, "secret.txt"), "secret");
-  await writeFile(join(root, "runs", "grpo", "seed-0", "images", "notes.txt"), "secret");
-  await symlink(join(root, "secret.txt"), join(root, "runs", "grpo", "seed-0", "images", "abcdef.png"));
   server = await openDashboard({ folders: [join(root, "runs")], host: "127.0.0.1", port: 0, token: null, poll_ms: 20 });
   run = (await get<RunSummary[]>("/api/runs"))[0]!;
 });
@@ -31,28 +27,7 @@ afterAll(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-interface Reply {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly body: string;
-}
-
-/** As it is given: fetch would tidy the path and set the Host header itself. */
-function ask(
-  path: string,
-  headers: Record<string, string> = {},
-  options: { method?: string; body?: string; port?: number } = {},
-): Promise<Reply> {
-  return new Promise((resolve, reject) => {
-    const { method = "GET", body, port = server.port } = options;
-    const sent = request({ host: "127.0.0.1", port, path, method, headers, agent: false }, (response) => {
-      let text = "";
-      response.setEncoding("utf8").on("data", (part: string) => (text += part));
-      response.on("end", () => resolve({ status: response.statusCode!, headers: response.headers, body: text }));
-    });
-    sent.on("error", reject).end(body);
-  });
-}
+const ask = (path: string, port = server.port) => askAt(path, { port });
 
 async function get<T>(path: string): Promise<T> {
   const { status, body } = await ask(path);
@@ -68,7 +43,6 @@ describe("what is asked for is answered", () => {
       ["/assets/uplot.js", "text/javascript"],
       ["/assets/page.css", "text/css"],
     ] as const) {
-      // prettier-ignore
       const { status, headers, body } = await ask(path);
       expect([status, headers["content-type"]]).toEqual([200, `${type}; charset=utf-8`]);
       expect(headers["content-security-policy"]).toContain("default-src 'none'");
@@ -126,7 +100,9 @@ describe("what is asked for is answered", () => {
     const sample = await get<SampleDetails>(`/api/runs/${run.id}/samples/${step}/${row}`);
     const { ids, texts, values, reflection } = sample.tokens;
     expect(sample.completion.startsWith(texts!.join(""))).toBe(true);
-    expect([texts!.length, values.logprob!.length, values.advantage!.length, values.ratio!.length]).toEqual(Array(4).fill(ids.length)); // prettier-ignore
+    expect([texts!.length, values.logprob!.length, values.advantage!.length, values.ratio!.length]).toEqual(
+      Array(4).fill(ids.length),
+    );
     expect(ids.length).toBe(sample.length);
     const marked = texts!.filter((_, i) => reflection[i] === 0).join("");
     expect(["wait", ""]).toContain(marked); // the tokens may end before the text does
@@ -146,108 +122,13 @@ describe("what is asked for is answered", () => {
     await until(/seed-0/);
     const writer = await openSyntheticRun(join(root, "runs", "grpo", "seed-1"), { seed: 1, total_steps: 9 });
     await writer.step(1);
-    await until(/"name":"grpo\/seed-1","state":"running","step":1,"total_steps":9/);
+    await until(/"name":"grpo\/seed-1","state":"running"[^}]*"step":1,"total_steps":9/);
     await writer.step(2);
-    await until(/"name":"grpo\/seed-1","state":"running","step":2/);
+    await until(/"name":"grpo\/seed-1","state":"running"[^}]*"step":2,/);
     await writer.close();
     await until(/"name":"grpo\/seed-1","state":"stopped"/);
     await reader.cancel();
   }, 60_000);
-});
-
-describe("what must not be answered is refused", () => {
-  test.each([
-    ["up and out", "/../../../etc/passwd", 404],
-    ["the same, encoded", "/%2e%2e/%2e%2e/etc/passwd", 404],
-    ["from the assets", "/assets/../../package.json", 404],
-    ["from the assets, encoded", "/assets/..%2f..%2fpackage.json", 404],
-    ["a run that is none", "/api/runs/..%2f..%2fsecret", 404],
-    ["an image by a path", "/api/runs/RUN/images/..%2f..%2f..%2f..%2fsecret.txt", 404],
-    ["an image by an absolute path", "/api/runs/RUN/images/%2fetc%2fpasswd", 404],
-    ["a zero byte", "/api/runs/RUN/images/a%00.png", 404],
-    ["another file beside the images", "/api/runs/RUN/images/notes", 404],
-    ["a link out of the run", "/api/runs/RUN/images/abcdef", 404],
-    ["a sample by a path", "/api/runs/RUN/samples/..%2f1/0", 404],
-    ["a step beyond", "/api/runs/RUN/samples/999/0", 404],
-    ["a row beyond", "/api/runs/RUN/samples/1/999", 404],
-    ["a page too large", "/api/runs/RUN/samples?limit=100000", 400],
-    ["a number that is none", "/api/runs/RUN/samples?offset=-1", 400],
-    ["an unknown order", "/api/runs/RUN/samples?order=random", 400],
-    ["a text too long", `/api/runs/RUN/samples?text=${"x".repeat(201)}`, 400],
-    ["a flag that is none", "/api/runs/RUN/samples?correct=maybe", 400],
-    ["a broken encoding", "/api/runs/%ff", 400],
-    ["an address too long", `/api/runs?x=${"x".repeat(5000)}`, 414],
-  ])("%s", async (_, path, status) => {
-    const reply = await ask(path.replace("RUN", run.id));
-    expect(reply.status).toBe(status);
-    expect(reply.body).not.toMatch(/secret|root:|"name"/);
-  });
-
-  test.each([["evil.example"], ["127.0.0.1.evil.example"], ["localhost.evil.example:7007"], ["evil.example:80@localhost"], [""], ["[::1"]])("the Host header %j", async (host) => {
-    expect((await ask("/api/runs", { host })).status).toBe(403);
-  }); // prettier-ignore
-  test.each([["localhost"], ["LOCALHOST:1234"], ["127.0.0.1:9"], ["[::1]:7007"]])("but not the Host header %s", async (host) => {
-    expect((await ask("/api/runs", { host })).status).toBe(200);
-  }); // prettier-ignore
-
-  test("loads by other sites' pages; links from them are followed", async () => {
-    const foreign = { "sec-fetch-site": "cross-site" };
-    expect((await ask("/api/runs", { ...foreign, "sec-fetch-mode": "no-cors" })).status).toBe(403);
-    expect((await ask("/", { ...foreign, "sec-fetch-mode": "navigate" })).status).toBe(200);
-  });
-
-  test("bodies, other methods, and headers without end", async () => {
-    expect((await ask("/api/runs", {}, { method: "POST", body: "x" })).status).toBe(405);
-    expect((await ask("/api/runs", { "content-length": "1000000" }, { body: "x" })).status).toBe(413);
-    expect((await ask("/api/runs", { "x-long": "x".repeat(20_000) })).status).toBe(431);
-  });
-
-  test("a request that is no HTTP", async () => {
-    const answer = await new Promise<string>((resolve, reject) => {
-      const socket = connect(server.port, "127.0.0.1", () => socket.write("nonsense\r\n\r\n"));
-      let text = "";
-      socket.on("data", (part) => (text += part.toString())).on("close", () => resolve(text)).on("error", reject); // prettier-ignore
-    });
-    expect(answer).toContain("400 Bad Request");
-    expect((await ask("/")).status).toBe(200);
-  });
-});
-
-describe("beyond this machine", () => {
-  test("there is no server without a token", async () => {
-    const options = { folders: [root], host: "0.0.0.0", port: 0, token: null };
-    await expect(openDashboard(options)).rejects.toMatchObject({ code: "CONFIG_INVALID" });
-  });
-
-  test("the token opens the page, once as an address, then as a cookie", async () => {
-    const token = "t".repeat(32);
-    const options = {
-      folders: [join(root, "runs")],
-      host: "0.0.0.0",
-      port: 0,
-      token,
-      allowed_hosts: ["proxy.example"],
-    };
-    await using open = await openDashboard(options);
-    const { port } = open;
-    const from = (path: string, headers: Record<string, string> = {}) => ask(path, headers, { port });
-    expect(open.url).toContain(`?token=${token}`);
-    for (const path of ["/", "/assets/app.js", "/api/runs", "/api/events", "/?token=wrong", `/?token=${token}x`])
-      expect([path, (await from(path)).status]).toEqual([path, 401]);
-    expect((await from("/", { cookie: "sightloop_token=wrong" })).status).toBe(401);
-    const first = await from(`/?token=${token}`);
-    expect([first.status, first.headers["location"]]).toEqual([303, "/"]);
-    const cookie = String(first.headers["set-cookie"]);
-    expect(cookie).toMatch(/HttpOnly; SameSite=Strict/);
-    expect((await from("/api/runs", { cookie: cookie.split(";")[0]! })).status).toBe(200);
-    expect((await from("/api/runs", { cookie: cookie.split(";")[0]!, host: "evil.example" })).status).toBe(403);
-    expect((await from("/api/runs", { cookie: cookie.split(";")[0]!, host: "proxy.example" })).status).toBe(200);
-  });
-
-  test("a port that is taken is a user's mistake", async () => {
-    const options = { folders: [root], host: "127.0.0.1", port: server.port, token: null };
-    await expect(openDashboard(options)).rejects.toMatchObject({ code: "CONFIG_INVALID", message: expect.stringContaining("taken") as string }); // prettier-ignore
-  });
 });
 
 test("damaged run folders are shown with their problems", async () => {
@@ -258,11 +139,11 @@ test("damaged run folders are shown with their problems", async () => {
   await writeFile(join(folder, "rollouts", "step-000001.arrow"), "not arrow");
   await using open = await openDashboard({ folders: [join(root, "damaged")], host: "127.0.0.1", port: 0, token: null });
   const { port } = open;
-  const [one] = JSON.parse((await ask("/api/runs", {}, { port })).body) as [RunSummary];
+  const [one] = JSON.parse((await ask("/api/runs", port)).body) as [RunSummary];
   expect([one.num_steps, one.problems.length]).toEqual([1, 3]);
-  const samples = JSON.parse((await ask(`/api/runs/${one.id}/samples`, {}, { port })).body) as SamplesResponse;
+  const samples = JSON.parse((await ask(`/api/runs/${one.id}/samples`, port)).body) as SamplesResponse;
   expect(samples.total).toBe(0);
-  const [again] = JSON.parse((await ask("/api/runs", {}, { port })).body) as [RunSummary];
+  const [again] = JSON.parse((await ask("/api/runs", port)).body) as [RunSummary];
   expect(again.problems.join("\n")).toMatch(
     /config.yaml: cannot be read[^]*metrics.jsonl:2: left out[^]*step-000001.arrow: left out/,
   );

@@ -30,7 +30,12 @@ const batch = withColumns(
     ]),
     [[4, 5], [6], Array.from({ length: 40 }, (_, i) => i)],
   ),
-  { reward_breakdown: structColumn({ accuracy: float32Column(Float32Array.of(1, 0, 0.5)), format: float32Column(Float32Array.of(0, 0, 1)) }, 3) }, // prettier-ignore
+  {
+    reward_breakdown: structColumn(
+      { accuracy: float32Column(Float32Array.of(1, 0, 0.5)), format: float32Column(Float32Array.of(0, 0, 1)) },
+      3,
+    ),
+  },
 );
 
 let folder: string;
@@ -48,7 +53,9 @@ const plain = (value: unknown): unknown => {
   if (typeof value === "bigint") return Number(value);
   if (value === null || typeof value !== "object") return value;
   if (Symbol.iterator in value && !("toJSON" in value && !Array.isArray(value) && "reward_breakdown" in value))
-    return "toArray" in value || Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value as Iterable<unknown>, plain) : value; // prettier-ignore
+    return "toArray" in value || Array.isArray(value) || ArrayBuffer.isView(value)
+      ? Array.from(value as Iterable<unknown>, plain)
+      : value;
   return value;
 };
 
@@ -121,22 +128,25 @@ describe("a damaged file is an error that says so, at once", () => {
     await expect(readAll(other)).rejects.toThrow(/dictionaries|type/);
   });
 
-  test("400 files with bytes changed: read or refused, within a second each and without a huge allocation", async () => {
+  test("200 files with bytes changed: read or refused, within a second each and without a huge allocation", async () => {
     let state = 1;
     const random = (below: number): number => (state = (state * 48271) % 2147483647) % below;
     const outcomes = { read: 0, refused: 0 };
-    for (let i = 0; i < 400; i++) {
+    for (let i = 0; i < 200; i++) {
       const changed = Buffer.from(bytes);
       for (let n = 0; n <= random(4); n++) changed[random(changed.length)] = random(256);
       const started = performance.now();
-      await readAll(changed).then(() => outcomes.read++, (error: unknown) => {
-        expect(error).toBeInstanceOf(Error);
-        outcomes.refused++;
-      }); // prettier-ignore
+      await readAll(changed).then(
+        () => outcomes.read++,
+        (error: unknown) => {
+          expect(error).toBeInstanceOf(Error);
+          outcomes.refused++;
+        },
+      );
       expect(performance.now() - started).toBeLessThan(1000);
     }
-    expect(outcomes.read).toBeGreaterThan(20);
-    expect(outcomes.refused).toBeGreaterThan(20);
+    expect(outcomes.read).toBeGreaterThan(10);
+    expect(outcomes.refused).toBeGreaterThan(10);
   }, 60_000);
 });
 

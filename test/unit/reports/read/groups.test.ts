@@ -9,12 +9,30 @@ const run = (name: string, config: object) => ({ name, config: config as Readonl
 describe("runs of one config are seeds of one group", () => {
   test("the seed, its folders and the threads make no other experiment; a learning rate does", () => {
     const groups = groupRuns([
-      run("a/seed-0", { seed: 0, run_folder: "a/seed-0", model: { path: "sft/seed-0/model" }, optimizer: { learning_rate: 1 }, threads: 2 }),
-      run("a/seed-1", { seed: 1, run_folder: "a/seed-1", model: { path: "sft/seed-1/model" }, optimizer: { learning_rate: 1 }, threads: 4 }),
-      run("b/seed-0", { seed: 0, run_folder: "b/seed-0", model: { path: "sft/seed-0/model" }, optimizer: { learning_rate: 2 }, threads: 2 }),
-    ]); // prettier-ignore
+      run("a/seed-0", {
+        seed: 0,
+        run_folder: "a/seed-0",
+        model: { path: "sft/seed-0/model" },
+        optimizer: { learning_rate: 1 },
+        threads: 2,
+      }),
+      run("a/seed-1", {
+        seed: 1,
+        run_folder: "a/seed-1",
+        model: { path: "sft/seed-1/model" },
+        optimizer: { learning_rate: 1 },
+        threads: 4,
+      }),
+      run("b/seed-0", {
+        seed: 0,
+        run_folder: "b/seed-0",
+        model: { path: "sft/seed-0/model" },
+        optimizer: { learning_rate: 2 },
+        threads: 2,
+      }),
+    ]);
     expect(groups.map(({ name, runs }) => [name, runs.map((one) => one.name)])).toEqual([
-      ["learning_rate 1", ["a/seed-0", "a/seed-1"]],
+      ["a", ["a/seed-0", "a/seed-1"]],
       ["b/seed-0", ["b/seed-0"]],
     ]);
   });
@@ -33,6 +51,12 @@ describe("runs of one config are seeds of one group", () => {
     expect(groupRuns([run("grpo/seed-0", { seed: 0 }), run("grpo/seed-1", { seed: 1, steps: 2 })])).toHaveLength(2);
     const config = { algorithm: { name: "grpo" } };
     expect(groupRuns([run("grpo/seed-0", config), run("grpo/seed-1", config)])[0]!.name).toBe("grpo");
+  });
+
+  test("groups without a name of their own are named by what differs", () => {
+    const config = (learning_rate: number) => ({ optimizer: { learning_rate }, steps: 5 });
+    const groups = groupRuns(["1", "2", "3", "4"].map((name, i) => run(name, config(i < 2 ? 1e-5 : 3e-5))));
+    expect(groups.map(({ name }) => name)).toEqual(["learning_rate 0.00001", "learning_rate 0.00003"]);
   });
 
   test("differing values name what one of them lacks", () => {
@@ -60,10 +84,18 @@ test.each([
 
 describe("means", () => {
   test("over the runs that have the step", () => {
-    expect(meanCurve([[[1, 1], [2, 3]], [[2, 5]]])).toEqual([
+    expect(
+      meanCurve([
+        [
+          [1, 1],
+          [2, 3],
+        ],
+        [[2, 5]],
+      ]),
+    ).toEqual([
       { step: 1, mean: 1, std: 0, num_runs: 1 },
       { step: 2, mean: 4, std: Math.SQRT2, num_runs: 2 },
-    ]); // prettier-ignore
+    ]);
   });
   test("standard deviation of a sample, median of an even number", () => {
     expect(meanAndStd([1, 2, 3, 4])).toEqual({ mean: 2.5, std: Math.sqrt(5 / 3) });
@@ -107,7 +139,15 @@ test("the five ratios of reflection", () => {
     "correct among reflective": 1 / 3,
     "correct among others": 1 / 2,
   });
+<<<<<<< HEAD
   expect(Object.entries(counts).filter(([, count]) => count > 0)).toEqual([["check again", 1], ["wait", 2], ["yet", 1]]); // prettier-ignore
+=======
+  expect(Object.entries(counts).filter(([, count]) => count > 0)).toEqual([
+    ["check again", 1],
+    ["wait", 2],
+    ["yet", 1],
+  ]);
+>>>>>>> 076a92b56a3c483c798976bed1f335c469ec56c2
   expect(reflectionPoint({ step: 3, num_rows: 5, correct: null }, completions, "word").ratios).toEqual({
     reflective: 0.6,
   });

@@ -43,10 +43,13 @@ describe("a file that grows", () => {
   test.each([
     ["a resumed run truncates it", (file: string) => truncateMetrics(file, 1, false)],
     ["cut in place", (file: string) => writeFile(file, line(1))],
-    ["replaced by a longer one", async (file: string) => {
-      await writeFile(`${file}.new`, line(1) + " ".repeat(500) + "\n");
-      await rename(`${file}.new`, file);
-    }], // prettier-ignore
+    [
+      "replaced by a longer one",
+      async (file: string) => {
+        await writeFile(`${file}.new`, line(1) + " ".repeat(500) + "\n");
+        await rename(`${file}.new`, file);
+      },
+    ],
   ])("%s: a new generation", async (_, change) => {
     await writeFile(path, line(1) + line(2) + line(3));
     const tail = metricsTail(path);
@@ -117,7 +120,15 @@ describe("parseMetricsLine", () => {
     });
   });
 
-  test.each([["null"], ["3"], ['{"step":-1,"type":"step"}'], ['{"step":1.5,"type":"step"}'], ['{"step":1}'], ['{"step":1,"type":"evaluated"}'], ['{"step":1,"type":"evaluated","split":"a","results":[1]}']])("%s is refused", (text) => {
+  test.each([
+    ["null"],
+    ["3"],
+    ['{"step":-1,"type":"step"}'],
+    ['{"step":1.5,"type":"step"}'],
+    ['{"step":1}'],
+    ['{"step":1,"type":"evaluated"}'],
+    ['{"step":1,"type":"evaluated","split":"a","results":[1]}'],
+  ])("%s is refused", (text) => {
     expect(() => parseMetricsLine(text)).toThrow(Error);
-  }); // prettier-ignore
+  });
 });
