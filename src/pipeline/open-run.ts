@@ -127,7 +127,8 @@ interface Parts {
 }
 
 function assembleRun(parts: Parts): OpenRun {
-  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, health, engine, stream } = parts;
+  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, health, engine, stream } =
+    parts;
   const { max_completion_tokens, max_concurrent_completions, kv_block_size } = needs;
   const known_images = new Map<string, string>();
   const prompting = {
