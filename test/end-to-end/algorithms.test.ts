@@ -1,6 +1,6 @@
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import type { TrainConfig } from "../../src/config/schema.js";
-import type { StepEvent, TrainEvent } from "../../src/pipeline/events.js";
+import type { Metrics, StepEvent, TrainEvent } from "../../src/pipeline/events.js";
 import { runTrain } from "../../src/pipeline/run.js";
 import { hashes, reproducibleMetrics, smallConfig, workspace } from "./support.js";
 
@@ -13,10 +13,18 @@ const small = {
 /** Half of the completions are right, whatever they say. */
 const even = { name: "even", score: ({ completion }: { completion: string }) => completion.length % 2 };
 
-async function run(config: TrainConfig, resume = false, stop_after = Infinity): Promise<readonly TrainEvent[]> {
+interface How {
+  readonly resume?: boolean;
+  /** Interrupt the first step after this one that takes a second round. */
+  readonly stop_after?: number;
+  readonly reward?: typeof even;
+}
+
+async function run(config: TrainConfig, how: How = {}): Promise<readonly TrainEvent[]> {
+  const { resume = false, stop_after = Infinity, reward = even } = how;
   const events: TrainEvent[] = [];
   const stop = new AbortController();
-  const options = { resume, command: "again", base_folder: ".", rewards: [even] };
+  const options = { resume, command: "again", base_folder: ".", rewards: [reward] };
   try {
     for await (const event of runTrain(config, options, stop.signal)) {
       events.push(event);
@@ -47,8 +55,9 @@ describe("dynamic sampling", () => {
   });
 
   test("a run stopped between two rounds of a step goes on bit for bit", async () => {
-    await run(config("stopped"), false, 1);
-    expect(stepsOf(await run(config("stopped"), true)).length).toBeGreaterThan(0);
+    const before = stepsOf(await run(config("stopped"), { stop_after: 1 })).length;
+    expect(before).toBeLessThan(4);
+    expect(stepsOf(await run(config("stopped"), { resume: true }))).toHaveLength(4 - before);
     const files = (name: string) => hashes(place.path(name), /(^|\/)(config\.yaml|manifest.*\.json|metrics\.jsonl)$/);
     const of = (all: Record<string, string>, part: RegExp) =>
       Object.fromEntries(Object.entries(all).filter(([file]) => part.test(file)));
@@ -60,21 +69,22 @@ describe("dynamic sampling", () => {
   });
 
   test("stops at its cap with a note, and the step keeps its size", async () => {
-    const events = await run(
-      smallConfig(place.model, null, {
-        ...{ ...small, steps: 1, completions_per_prompt: 2 },
-        algorithm: { name: "grpo", dynamic_sampling: { max_prompts_factor: 1 } },
-      }),
-    );
-    const [step] = stepsOf(events);
-    expect(step!.metrics["prompts_sampled"]).toBe(3);
-    if (step!.metrics["equal_reward_groups"]! > 0)
-      expect(events.some((event) => event.type === "note" && /filled up/.test(event.message))).toBe(true);
+    const algorithm = { name: "grpo", dynamic_sampling: { max_prompts_factor: 2 } };
+    const config = smallConfig(place.model, null, { ...small, steps: 1, algorithm });
+    const events = await run(config, { reward: { name: "equal", score: () => 1 } });
+    expect(stepsOf(events)[0]!.metrics).toMatchObject({
+      ...{ prompts_sampled: 6, prompts_replaced: 3, equal_reward_groups: 1, reward_mean_sampled: 1 },
+    });
+    expect(events.find(({ type }) => type === "note")).toMatchObject({
+      message: expect.stringMatching(/^step 1: only 0 of 6 .* 3 of 3 are filled up/) as string,
+    });
   });
 });
 
 describe("switches reach the engine", () => {
-  const metricsOf = async (algorithm: object, changes: object = {}) => {
+  let plain: Metrics;
+  beforeAll(async () => void (plain = await metricsOf({ name: "grpo" })));
+  const metricsOf = async (algorithm: object, changes: object = {}): Promise<Metrics> => {
     const config = smallConfig(place.model, null, { ...small, steps: 1, update_epochs: 2, ...changes, algorithm });
     return stepsOf(await run(config))[0]!.metrics;
   };
@@ -88,7 +98,7 @@ describe("switches reach the engine", () => {
     expect(corrected["importance_weight_mean"]).toBeCloseTo(1, 3);
     expect(corrected["effective_sample_size"]).toBeCloseTo(1, 3);
     expect(corrected["importance_capped"]).toBe(0);
-    expect(await metricsOf({ name: "grpo" })).not.toHaveProperty("importance_weight_mean");
+    expect(plain).not.toHaveProperty("importance_weight_mean");
   });
 
   test.each([
@@ -101,7 +111,7 @@ describe("switches reach the engine", () => {
     ["rloo", { name: "rloo", kl_reward_coefficient: 0.1 }],
     ["reinforce_plus_plus_baseline", { name: "reinforce_plus_plus_baseline", kl_loss_coefficient: 0.1 }],
   ])("%s changes the loss", async (_, algorithm) => {
-    const [ours, plain] = [await metricsOf(algorithm), await metricsOf({ name: "grpo" })];
+    const ours = await metricsOf(algorithm);
     expect(ours["loss"]).not.toBe(plain["loss"]);
     expect(Number.isFinite(ours["loss"]!)).toBe(true);
     if ("kl_reward_coefficient" in algorithm) expect(ours["clamped_kl_rewards"]).toBe(0);
