@@ -5,6 +5,7 @@
  * Writes run folders with invented contents (by the writers that training uses), starts `sightloop dashboard` and
  * `sightloop report` as a user does, and looks at the page in a headless Chromium, if one is installed. Needs a built checkout.
  */
+/* global document, fetch, performance, requestAnimationFrame */
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

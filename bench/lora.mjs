@@ -2,6 +2,7 @@
 // a process of its own. Same prompts, images and completions for all. Needs `npm run build`.
 //   node bench/lora.mjs [--factor 8] [--steps 4] [--tokens-per-microbatch 2048] [--rounds 1]
 // The model is preset fashion_grid_tiny with random weights, `factor` times as wide.
+/* global AbortController */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -36,9 +36,12 @@ export function problems(error: z.ZodError, schema: z.ZodType, input: unknown): 
     });
 }
 
-/** Of a value that may have several forms: the issues of the form that its own keys choose, else of the first one. */
+/**
+ * Of a value that may have several forms: the issues of the form that its own keys choose, else of the first one; the
+ * union's own message, where it has one.
+ */
 function chosen(issue: z.core.$ZodIssue, input: unknown): readonly z.core.$ZodIssue[] {
-  if (issue.code !== "invalid_union" || issue.errors.length === 0) return [issue];
+  if (issue.code !== "invalid_union" || issue.errors.length === 0 || issue.message !== "Invalid input") return [issue];
   const value = valueAt(input, issue.path);
   const isOfAnother = ({ code, path }: z.core.$ZodIssue): boolean =>
     (code === "invalid_union" && path.length <= 1) || (path.length === 1 && valueAt(value, path) === undefined);

@@ -192,7 +192,11 @@ describe("bad configs", () => {
     ],
     ["a remote reward without a server", ["rewards=[{name: remote}]"], "rewards.0.url: is missing"],
     ["no worker", ["reward_workers=0"], "reward_workers: expected number to be >0, got 0"],
-    ["an unknown dataset", ["datasets.train.name=coco"], "expected one of fashion_grid, jsonl, custom"],
+    [
+      "an unknown dataset",
+      ["datasets.train.name=coco"],
+      "expected one of fashion_grid, geometry_figures, jsonl, llama_factory, parquet, custom",
+    ],
     ["greedy sampling", ["sampling.temperature=0"], "sampling.temperature"],
     ["top-p over 1", ["sampling.top_p=1.1"], "sampling.top_p"],
     [

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RecordBatchFileWriter, type RecordBatch, tableFromArrays, tableFromIPC } from "apache-arrow";
+import { RecordBatchFileWriter, tableFromArrays, tableFromIPC } from "apache-arrow";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   withColumns,
@@ -90,8 +90,8 @@ describe("what is read piece by piece is what apache-arrow reads whole", () => {
 
   test("several record batches in one file", async () => {
     const two = join(folder, "two.arrow");
-    const more = withColumns(batch as RecordBatch, { completion: utf8Column(["x", "y", "z"]) });
-    const first = withColumns(batch as RecordBatch, { completion: utf8Column(["a", "b", "c"]) });
+    const more = withColumns(batch, { completion: utf8Column(["x", "y", "z"]) });
+    const first = withColumns(batch, { completion: utf8Column(["a", "b", "c"]) });
     await writeFile(two, RecordBatchFileWriter.writeAll([first, more]).toUint8Array(true));
     await using file = await openArrowFile(two);
     expect(file.num_rows).toBe(6);

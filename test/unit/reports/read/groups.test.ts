@@ -139,15 +139,11 @@ test("the five ratios of reflection", () => {
     "correct among reflective": 1 / 3,
     "correct among others": 1 / 2,
   });
-<<<<<<< HEAD
-  expect(Object.entries(counts).filter(([, count]) => count > 0)).toEqual([["check again", 1], ["wait", 2], ["yet", 1]]); // prettier-ignore
-=======
   expect(Object.entries(counts).filter(([, count]) => count > 0)).toEqual([
     ["check again", 1],
     ["wait", 2],
     ["yet", 1],
   ]);
->>>>>>> 076a92b56a3c483c798976bed1f335c469ec56c2
   expect(reflectionPoint({ step: 3, num_rows: 5, correct: null }, completions, "word").ratios).toEqual({
     reflective: 0.6,
   });
