@@ -97,7 +97,7 @@ describe.skipIf(!has_browser)(name, () => {
     await page.getByRole("button", { name: "values of entropy" }).click();
     expect(await page.locator("dialog tbody tr").count()).toBe(6);
     await page.keyboard.press("Escape");
-    expect(await page.locator("dialog").count()).toBe(0);
+    await page.waitForFunction(() => document.querySelector("dialog") === null);
     await page.getByRole("searchbox", { name: "Filter charts" }).fill("");
   });
 

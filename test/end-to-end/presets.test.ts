@@ -46,6 +46,7 @@ test.each(runs)("$name: $model on $dataset", async ({ name, model, dataset }) =>
     ...["threads=1", "epochs=1", "prompts_per_step=4", "sampling.max_completion_tokens=8", "evaluate.max_items=1"],
     ...(name.startsWith("maye") || name === "reinforce_pp" ? [] : ["completions_per_prompt=2"]),
     "completions_per_update=2",
+    ...(name === "dapo" ? ["rewards=[{name: accuracy}, {name: overlong, cache_tokens: 4}]"] : []),
   ]);
   const events: TrainEvent[] = [];
   const even = { name: "even", score: ({ completion }: { completion: string }) => completion.length % 2 };
