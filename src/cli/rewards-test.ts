@@ -6,7 +6,7 @@ import type { Dataset } from "../datasets/dataset.js";
 import { UserError } from "../errors.js";
 import { locateModel } from "../hub/locate.js";
 import { loadProcessor } from "../pipeline/data/processor.js";
-import { openTrainingSet } from "../pipeline/open-run.js";
+import { openTrainingSet } from "../pipeline/open-data.js";
 import { namedRewards } from "../pipeline/run.js";
 import { type Grader, openGrader } from "../rewards/grader.js";
 import { untilInterrupted } from "./interrupt.js";

@@ -54,10 +54,18 @@ export function loraContradiction(model: ModelKeys): { readonly path: string[]; 
 }
 
 /** What a checkpoint holds. An adapter that is not all that was trained is not written alone: it would mislead. */
-export const savedParts = (model: ModelKeys): { readonly model: boolean; readonly adapter: boolean } => ({
+export const savedParts = (model: ModelKeys): SavedParts => ({
   model: model.lora?.save_merged ?? true,
   adapter: model.lora !== null && !trainsVisionToo(model),
+  frozen_state: model.lora === null,
 });
+
+export interface SavedParts {
+  readonly model: boolean;
+  readonly adapter: boolean;
+  /** Whether state/ holds frozen weights too, not only the trained ones. */
+  readonly frozen_state: boolean;
+}
 
 /** What a memory plan needs to know of an adapter. */
 export interface AdapterSizes {

@@ -5,7 +5,7 @@ import type { HealthMonitor } from "../health/monitor.js";
 import type { RunRecord, StepRecord } from "../reports/run-folder.js";
 import type { BestModel, CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
 import { finishStep, stoppedBy } from "./finish-step.js";
-import type { SavedParts } from "./save.js";
+import type { SavedParts } from "../config/lora.js";
 
 /** What reinforcement learning and supervised fine-tuning have in common: when to evaluate, to save and to stop. */
 export interface Loop {
@@ -107,7 +107,7 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
     throw interrupted(loop, at.step, cause);
   }
   const { saves = { model: true, adapter: false } } = loop;
-  const path = (part: keyof SavedParts): string | null =>
+  const path = (part: "model" | "adapter"): string | null =>
     saved === undefined || !saves[part] ? null : join(saved.path, part);
   const best = await bestModel(record);
   yield {

@@ -1,14 +1,10 @@
 import { join } from "node:path";
-import { type BatchArithmetic, batchArithmetic, resolveOptimizer } from "../config/arithmetic.js";
+import { type BatchArithmetic, batchArithmetic } from "../config/arithmetic.js";
 import { savedParts } from "../config/lora.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
-import type { OpenOptions as DatasetOptions } from "../datasets/dataset.js";
-import { type DatasetConfig, openDataset } from "../datasets/registry.js";
-import type { AlgorithmOptions } from "../engine/algorithm-options.js";
-import type { ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
+import type { ByteProgress, Engine } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { numerics } from "../engine/numerics.js";
-import { UserError } from "../errors.js";
 import { type HealthMonitor, healthMonitor } from "../health/monitor.js";
 import type { HubOptions } from "../hub/options.js";
 import { manifest } from "../reports/manifest.js";
@@ -17,7 +13,9 @@ import { loadProcessor, type Processor } from "./data/processor.js";
 import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor } from "./data/stream.js";
 import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
+import { engineOptions, type Needs } from "./engine-options.js";
 import type { Loop } from "./loop.js";
+import { isIndexed, openSplits, openTrainingSet, withPinnedData } from "./open-data.js";
 import { checkAdapterFolder } from "./adapter-folder.js";
 import { interruptible } from "./interruptible.js";
 import { locateModels } from "./model-folder.js";
@@ -44,16 +42,6 @@ export interface RunOptions {
   readonly hub?: HubOptions | undefined;
   /** Hears of the weights being read. */
   readonly on_loading?: ByteProgress | undefined;
-}
-
-interface Needs {
-  readonly algorithm: AlgorithmOptions;
-  readonly with_reference: boolean;
-  readonly reference_path: string | null;
-  readonly update_epochs: number;
-  readonly max_completion_tokens: number;
-  readonly max_concurrent_completions: number;
-  readonly kv_block_size: number;
 }
 
 /** What both kinds of training hold while they run. Closing it closes the engine and the run folder. */
@@ -102,7 +90,7 @@ export async function openRun(
       const { folder } = record.resumed;
       await interruptible(signal, options, () => engine.loadState(join(folder, "state"), { signal }));
     }
-    await checkFirstCheckpoint(engine, files, record);
+    await checkFirstCheckpoint(engine, files, savedParts(config.model), record);
     const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
     const stream = new PromptStream(source, { seed: config.seed, cursor });
     const health = healthMonitor(config.health, await record.history());
@@ -172,7 +160,7 @@ function assembleRun(parts: Parts): OpenRun {
       dataCursor: () => stream.cursor,
       health,
       score: scoreBy(config),
-      checkpointBytes: () => checkpointBytes(engine, files),
+      checkpointBytes: () => checkpointBytes(engine, files, savedParts(config.model)),
       saves: savedParts(config.model),
       save: (folder) => saveCheckpoint(engine, files, folder, savedParts(config.model)),
       command: options.command,
@@ -184,70 +172,6 @@ function assembleRun(parts: Parts): OpenRun {
         await closeBoth(engine, record);
       }
     },
-  };
-}
-
-/** @throws UserError for `custom`: a file cannot say which samples a program gave. */
-export async function openTrainingSet(
-  dataset: TrainConfig["datasets"]["train"],
-  options: DatasetOptions,
-): Promise<IndexedSamples> {
-  if (dataset.name !== "custom") return openDataset(dataset, options);
-  throw new UserError(
-    "CONFIG_INVALID",
-    "datasets.train is custom: its samples were given by a program",
-    "Resume such a run from that program, or name a dataset that a file can describe.",
-  );
-}
-
-/** The config with the commit of a training set on the hub, so that a resumed run goes on with the same rows. */
-function withPinnedData<T extends TrainConfig | SftConfig>(config: T, source: SampleSource): T {
-  const path = "pinned_path" in source ? source.pinned_path : undefined;
-  if (path === undefined || !("path" in config.datasets.train)) return config;
-  return { ...config, datasets: { ...config.datasets, train: { ...config.datasets.train, path } } };
-}
-
-const isIndexed = (source: SampleSource): source is IndexedSamples => "get" in source && "length" in source;
-
-async function openSplits(
-  config: TrainConfig | SftConfig,
-  options: DatasetOptions,
-): Promise<Readonly<Record<string, IndexedSamples>>> {
-  const open = async (split: "validation" | "test"): Promise<[string, IndexedSamples][]> => {
-    const dataset: DatasetConfig | null = config.datasets[split];
-    return dataset === null || !config.evaluate.splits.includes(split)
-      ? []
-      : [[split, await openDataset(dataset, options)]];
-  };
-  return Object.fromEntries([...(await open("validation")), ...(await open("test"))]);
-}
-
-function engineOptions(
-  config: TrainConfig | SftConfig,
-  needs: Needs,
-  processor: Processor,
-  arithmetic: BatchArithmetic,
-): EngineOptions {
-  const { path, dtype, lora, ...trainable } = config.model;
-  return {
-    model_path: path,
-    reference_path: needs.reference_path,
-    with_reference: needs.with_reference,
-    dtype,
-    image_processor: processor.image_processor,
-    trainable,
-    lora,
-    algorithm: needs.algorithm,
-    optimizer: resolveOptimizer(config.optimizer, arithmetic.optimizer_steps),
-    completions_per_update: arithmetic.completions_per_update,
-    tokens_per_microbatch: config.tokens_per_microbatch,
-    update_epochs: needs.update_epochs,
-    seed: config.seed,
-    threads: config.threads,
-    activation_checkpointing: config.activation_checkpointing,
-    pack_weights: config.pack_weights,
-    deterministic: config.deterministic,
-    image_cache_bytes: config.image_cache_bytes,
   };
 }
 

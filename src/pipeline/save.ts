@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { SavedParts } from "../config/lora.js";
 import type { Engine } from "../engine/engine.js";
 import { checkRoom } from "../reports/free-space.js";
 import type { RunRecord } from "../reports/run-folder.js";
@@ -12,12 +13,6 @@ export type ProcessorFiles = ReadonlyMap<string, Uint8Array>;
 export async function readProcessorFiles(processor: Processor, model_path: string): Promise<ProcessorFiles> {
   const read = async (name: string): Promise<[string, Uint8Array]> => [name, await readFile(join(model_path, name))];
   return new Map(await Promise.all(processor.files.map(read)));
-}
-
-/** What a checkpoint holds besides state/. */
-export interface SavedParts {
-  readonly model: boolean;
-  readonly adapter: boolean;
 }
 
 /**
@@ -52,24 +47,35 @@ export async function saveModelFolder(engine: Engine, files: ProcessorFiles, fol
 const slack_bytes = 2 ** 20;
 
 /**
- * Bytes that a checkpoint takes: weights for model/ and for state/, moments and masters, tokenizer files.
+ * Bytes that a checkpoint takes: weights for model/, adapter/ and state/, moments and masters, tokenizer files.
  * @param optimizer_bytes of moments and masters; those held now, unless said otherwise
  */
 export async function checkpointBytes(
   engine: Engine,
   files: ProcessorFiles,
+  parts: SavedParts,
   optimizer_bytes?: number,
 ): Promise<number> {
   const memory = await engine.memory();
+  const trained_bytes = 4 * engine.model.num_trainable_parameters;
   const copied = [...files.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
-  return 2 * memory.weights_bytes + (optimizer_bytes ?? memory.optimizer_bytes) + copied + slack_bytes;
+  const in_model = parts.model ? memory.weights_bytes + copied : 0;
+  const in_adapter = parts.adapter ? trained_bytes : 0;
+  const in_state =
+    (parts.frozen_state ? memory.weights_bytes : trained_bytes) + (optimizer_bytes ?? memory.optimizer_bytes);
+  return in_model + in_adapter + in_state + slack_bytes;
 }
 
 /** Before anything is learned: a run whose first checkpoint has no room would end with nothing. */
-export async function checkFirstCheckpoint(engine: Engine, files: ProcessorFiles, record: RunRecord): Promise<void> {
+export async function checkFirstCheckpoint(
+  engine: Engine,
+  files: ProcessorFiles,
+  parts: SavedParts,
+  record: RunRecord,
+): Promise<void> {
   if (record.folder === null) return;
   const { num_trainable_parameters, dtype } = engine.model;
   const bytes_each = dtype === "float32" ? 8 : 12; // two moments, and the master of a narrower weight
-  const bytes = await checkpointBytes(engine, files, num_trainable_parameters * bytes_each);
+  const bytes = await checkpointBytes(engine, files, parts, num_trainable_parameters * bytes_each);
   await checkRoom(join(record.folder, "checkpoints"), bytes);
 }

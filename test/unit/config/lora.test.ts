@@ -44,10 +44,18 @@ describe("model.lora", () => {
   });
 
   test("a checkpoint holds the adapter where it is all that was trained", () => {
-    expect(savedParts(parse("dtype: float32"))).toEqual({ model: true, adapter: false });
-    expect(savedParts(parse("lora: { path: a }"))).toEqual({ model: true, adapter: true });
-    expect(savedParts(parse("lora: { path: a, save_merged: false }"))).toEqual({ model: false, adapter: true });
-    expect(savedParts(parse("lora: { path: a }, train_connector: true"))).toEqual({ model: true, adapter: false });
+    expect(savedParts(parse("dtype: float32"))).toEqual({ model: true, adapter: false, frozen_state: true });
+    expect(savedParts(parse("lora: { path: a }"))).toEqual({ model: true, adapter: true, frozen_state: false });
+    expect(savedParts(parse("lora: { path: a, save_merged: false }"))).toEqual({
+      model: false,
+      adapter: true,
+      frozen_state: false,
+    });
+    expect(savedParts(parse("lora: { path: a }, train_connector: true"))).toEqual({
+      model: true,
+      adapter: false,
+      frozen_state: false,
+    });
   });
 });
 

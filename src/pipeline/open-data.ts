@@ -1,0 +1,40 @@
+import type { SftConfig, TrainConfig } from "../config/schema.js";
+import type { OpenOptions as DatasetOptions } from "../datasets/dataset.js";
+import { type DatasetConfig, openDataset } from "../datasets/registry.js";
+import { UserError } from "../errors.js";
+import type { IndexedSamples, SampleSource } from "./data/stream.js";
+
+/** @throws UserError for `custom`: a file cannot say which samples a program gave. */
+export async function openTrainingSet(
+  dataset: TrainConfig["datasets"]["train"],
+  options: DatasetOptions,
+): Promise<IndexedSamples> {
+  if (dataset.name !== "custom") return openDataset(dataset, options);
+  throw new UserError(
+    "CONFIG_INVALID",
+    "datasets.train is custom: its samples were given by a program",
+    "Resume such a run from that program, or name a dataset that a file can describe.",
+  );
+}
+
+/** The config with the commit of a training set on the hub, so that a resumed run goes on with the same rows. */
+export function withPinnedData<T extends TrainConfig | SftConfig>(config: T, source: SampleSource): T {
+  const path = "pinned_path" in source ? source.pinned_path : undefined;
+  if (path === undefined || !("path" in config.datasets.train)) return config;
+  return { ...config, datasets: { ...config.datasets, train: { ...config.datasets.train, path } } };
+}
+
+export const isIndexed = (source: SampleSource): source is IndexedSamples => "get" in source && "length" in source;
+
+export async function openSplits(
+  config: TrainConfig | SftConfig,
+  options: DatasetOptions,
+): Promise<Readonly<Record<string, IndexedSamples>>> {
+  const open = async (split: "validation" | "test"): Promise<[string, IndexedSamples][]> => {
+    const dataset: DatasetConfig | null = config.datasets[split];
+    return dataset === null || !config.evaluate.splits.includes(split)
+      ? []
+      : [[split, await openDataset(dataset, options)]];
+  };
+  return Object.fromEntries([...(await open("validation")), ...(await open("test"))]);
+}
