@@ -1,5 +1,4 @@
-import { dirname } from "node:path";
-import { loadConfig } from "../config/load.js";
+import { folderOf, loadConfig } from "../config/load.js";
 import { resolveRewardPaths } from "../config/rewards.js";
 import { trainConfigSchema } from "../config/schema.js";
 import type { Dataset } from "../datasets/dataset.js";
@@ -29,7 +28,7 @@ export async function rewardsTest(args: RewardsTestArguments): Promise<void> {
   check("rows", ...whole(1));
   check("sample", ...whole(0));
   const loaded = await loadConfig(trainConfigSchema, args.config, args.set);
-  const config = { ...loaded.config, rewards: resolveRewardPaths(loaded.config.rewards, dirname(args.config)) };
+  const config = { ...loaded.config, rewards: resolveRewardPaths(loaded.config.rewards, folderOf(loaded)) };
   const specs = namedRewards(config).map((spec) => ({ ...spec, on_error: "zero" as const }));
   using interrupt = untilInterrupted();
   const { signal } = interrupt;

@@ -1,7 +1,7 @@
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import type { z } from "zod";
 import { batchArithmetic } from "../config/arithmetic.js";
-import { type LoadedConfig, loadConfig } from "../config/load.js";
+import { folderOf, type LoadedConfig, loadConfig } from "../config/load.js";
 import { resolveRewardPaths } from "../config/rewards.js";
 import { type SftConfig, sftConfigSchema, type TrainConfig, trainConfigSchema } from "../config/schema.js";
 import { UserError } from "../errors.js";
@@ -49,7 +49,7 @@ async function load<S extends z.ZodType<TrainConfig | SftConfig>>(
       "no config given",
       "Name a YAML file, or resume a run by --run-folder <folder> --resume.",
     );
-  const loaded = withRewardPaths(await loadConfig(schema, file, args.set), dirname(file));
+  const loaded = withRewardPaths(await loadConfig(schema, file, args.set));
   if (folder !== undefined) return replaceRunFolder(loaded, folder, "--run-folder");
   if (loaded.config.run_folder !== null) return loaded;
   if (args.resume)
@@ -58,10 +58,11 @@ async function load<S extends z.ZodType<TrainConfig | SftConfig>>(
   return replaceRunFolder(loaded, join("runs", `${name}-${timestamp()}`), "default");
 }
 
-const withRewardPaths = <T extends object>(loaded: LoadedConfig<T>, folder: string): LoadedConfig<T> =>
-  "rewards" in loaded.config
-    ? { ...loaded, config: { ...loaded.config, rewards: resolveRewardPaths(loaded.config.rewards as never, folder) } }
-    : loaded;
+const withRewardPaths = <T extends object>(loaded: LoadedConfig<T>): LoadedConfig<T> => {
+  const { config } = loaded;
+  if (!("rewards" in config)) return loaded;
+  return { ...loaded, config: { ...config, rewards: resolveRewardPaths(config.rewards as never, folderOf(loaded)) } };
+};
 
 const replaceRunFolder = <T extends object>(
   loaded: LoadedConfig<T>,

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { Document, isCollection, isMap, parse } from "yaml";
 import type { z } from "zod";
 import { UserError } from "../errors.js";
@@ -74,6 +75,14 @@ export function parseConfig<S extends z.ZodType>(schema: S, source: ConfigSource
   for (const [path] of leaves(result.data)) origins.set(path.join("."), place(path) ?? "default");
   return { config: result.data, origins };
 }
+
+/** Where a relative path under a key starts: the folder of the file that gives it; of `--set`, the current one. */
+export const folderOf =
+  ({ origins }: LoadedConfig<unknown>) =>
+  (key: string): string => {
+    const file = /^(.*):\d+$/.exec(origins.get(key) ?? "")?.[1];
+    return file === undefined ? process.cwd() : dirname(file);
+  };
 
 /** Every scalar (or empty collection) of a config with its path. */
 export function* leaves(

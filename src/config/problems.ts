@@ -12,10 +12,11 @@ export function problems(error: z.ZodError, schema: z.ZodType, input: unknown): 
     .flatMap((issue) => chosen(issue, input))
     .flatMap((issue): Problem[] => {
       if (issue.code === "unrecognized_keys") {
-        const known = propertyNames(schema);
+        const json = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+        const [beside, anywhere] = [keysAt(json, issue.path), allKeys(json)];
         return issue.keys.map((key) => ({
           path: [...issue.path, key],
-          message: `unknown key${suggestion(key, known)}`,
+          message: `unknown key${suggestion(key, beside) ?? suggestion(key, anywhere) ?? ""}`,
         }));
       }
       if (issue.code === "invalid_union" && "discriminator" in issue) {
@@ -59,29 +60,43 @@ export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   );
 }
 
-function propertyNames(schema: z.ZodType): ReadonlySet<string> {
-  const names = new Set<string>();
-  const visit = (node: unknown): void => {
-    if (typeof node !== "object" || node === null) return;
-    for (const [key, value] of Object.entries(node)) {
-      if (key === "properties" && typeof value === "object" && value !== null)
-        for (const name of Object.keys(value as object)) names.add(name);
-      visit(value);
-    }
-  };
-  visit(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }));
-  return names;
+type Json = Readonly<Record<string, unknown>>;
+const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null;
+
+/** Keys that any part of the schema knows. */
+function allKeys(schema: unknown): ReadonlySet<string> {
+  if (!isObject(schema)) return new Set();
+  const own = isObject(schema["properties"]) ? Object.keys(schema["properties"]) : [];
+  return new Set([...own, ...Object.values(schema).flatMap((part) => [...allKeys(part)])]);
 }
 
-function suggestion(key: string, known: ReadonlySet<string>): string {
-  if (key.length > 60) return ""; // no slip of the keyboard
+/** Keys that stand beside one at this path, in any of the forms that the blocks around it may have. */
+function keysAt(schema: unknown, path: readonly PropertyKey[]): ReadonlySet<string> {
+  let forms = formsOf(schema);
+  for (const key of path)
+    forms = forms.flatMap(({ properties, items, additionalProperties }) =>
+      formsOf(
+        typeof key === "number" ? items : isObject(properties) ? properties[key as string] : additionalProperties,
+      ),
+    );
+  return new Set(forms.flatMap(({ properties }) => (isObject(properties) ? Object.keys(properties) : [])));
+}
+
+const formsOf = (schema: unknown): readonly Json[] =>
+  !isObject(schema)
+    ? []
+    : [schema, ...["anyOf", "oneOf", "allOf"].flatMap((key) => ((schema[key] ?? []) as unknown[]).flatMap(formsOf))];
+
+function suggestion(key: string, known: ReadonlySet<string>): string | undefined {
+  if (key.length > 60) return undefined; // no slip of the keyboard
   let best: string | undefined;
-  let distance = Math.max(2, Math.floor(key.length / 3)) + 1;
+  let distance = (key.length < 5 ? 1 : Math.max(2, Math.floor(key.length / 3))) + 1;
   for (const name of known) {
     const d = editDistance(key, name);
     if (d < distance) [best, distance] = [name, d];
   }
-  return best === undefined ? "" : distance === 0 ? "; it belongs elsewhere" : `; did you mean "${best}"?`;
+  if (best === undefined) return undefined;
+  return distance === 0 ? "; it belongs elsewhere" : `; did you mean "${best}"?`;
 }
 
 /** Levenshtein. */

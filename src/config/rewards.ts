@@ -37,12 +37,15 @@ export function checkRewards(rewards: RewardsConfig, max_completion_tokens: numb
   });
 }
 
-/** Paths of rewards are relative to the config file; made absolute, a run's own config.yaml can be resumed from. */
-export const resolveRewardPaths = (rewards: RewardsConfig, folder: string): RewardsConfig =>
-  rewards.map((reward) => {
-    if ("module" in reward) return { ...reward, module: resolve(folder, reward.module) };
+/**
+ * Paths of rewards made absolute, so that a run's own config.yaml can be resumed from.
+ * @param folderOf where relative paths start that stand under this key, such as `rewards.1.module`
+ */
+export const resolveRewardPaths = (rewards: RewardsConfig, folderOf: (key: string) => string): RewardsConfig =>
+  rewards.map((reward, i) => {
+    if ("module" in reward) return { ...reward, module: resolve(folderOf(`rewards.${i}.module`), reward.module) };
     if (reward.name === "judge_model" && reward.cache_folder !== null)
-      return { ...reward, cache_folder: resolve(folder, reward.cache_folder) };
+      return { ...reward, cache_folder: resolve(folderOf(`rewards.${i}.cache_folder`), reward.cache_folder) };
     return reward;
   });
 

@@ -53,7 +53,7 @@ export function train(request: TrainRequest): Training {
     datasets: { ...datasets, train: samples === undefined ? dataset : { name: "custom" } },
     rewards: rewards.map(rewardInput),
   });
-  const config = { ...parsed, rewards: resolveRewardPaths(parsed.rewards, process.cwd()) };
+  const config = { ...parsed, rewards: resolveRewardPaths(parsed.rewards, () => process.cwd()) };
   const specs = rewards.map((reward, i): RewardSpec => {
     if (typeof reward === "function" || (typeof reward === "object" && "score" in reward)) return reward;
     return config.rewards[i] as RewardConfig;

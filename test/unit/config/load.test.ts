@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { leaves, parseConfig } from "../../../src/config/load.js";
+import { folderOf, leaves, parseConfig } from "../../../src/config/load.js";
 import { UserError } from "../../../src/errors.js";
 
 const schema = z.strictObject({
@@ -80,6 +80,16 @@ describe("values", () => {
   });
 });
 
+test("a relative path starts at the file that gives it, one of --set at the current folder", () => {
+  const yaml = `${text}    weight: 2\n`;
+  const from = (...set: string[]) =>
+    folderOf(parseConfig(schema, { text: yaml, file: "/configs/run.yaml", set }))("rewards.0.name");
+  expect(from()).toBe("/configs");
+  expect(from("seed=1")).toBe("/configs");
+  expect(from("rewards.0.name=format")).toBe(process.cwd());
+  expect(from("rewards=[{name: format}]")).toBe(process.cwd());
+});
+
 describe("problems", () => {
   test.each([
     ["an unknown key", `${text}sed: 1\n`, [], 'run.yaml:5: sed: unknown key; did you mean "seed"?'],
@@ -127,6 +137,13 @@ describe("problems", () => {
     expect(error.code).toBe("CONFIG_INVALID");
     expect(error.message).toContain(message);
     expect(error.hint).not.toBe("");
+  });
+
+  test("a short key is not taken for one of another block", () => {
+    expect(problem(`${text}  - name: b\n    wame: 1\n`).message).toContain('did you mean "name"');
+    expect(problem("optimizer:\n  learning_rate: 1\n  nope: 2\n").message).toBe(
+      "run.yaml:3: optimizer.nope: unknown key",
+    );
   });
 
   test("are listed together", () => {

@@ -40,7 +40,7 @@ const input = (completion: string): RewardInput => ({
   sample: { id: "row-7", question: "How many?", answer: "4", images: [] },
 });
 async function grade(rewards: RewardsConfig, completion: string) {
-  const grader = await openGrader(resolveRewardPaths(rewards, folder) as RewardSpec[], { timeout_ms: 10_000 });
+  const grader = await openGrader(resolveRewardPaths(rewards, () => folder) as RewardSpec[], { timeout_ms: 10_000 });
   try {
     return await grader.grade(input(completion));
   } finally {
