@@ -109,7 +109,7 @@ const runs = presets.flatMap((preset) =>
   seeds.map((seed) => async () => {
     const result = await trained(preset, seed);
     results.set(`${preset} ${seed}`, result);
-    const [greedy, t1] = result.accuracy;
+    const [greedy = NaN, t1 = NaN] = result.accuracy;
     console.error(
       `${preset} seed ${seed}: ${greedy.toFixed(1)} % greedy, ${t1.toFixed(1)} % at T = 1, ${result.seconds.toFixed(0)} s ${result.raised}`,
     );

@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { batchArithmetic } from "../config/arithmetic.js";
 import { folderOf, type LoadedConfig, loadConfig } from "../config/load.js";
 import { resolveRewardPaths } from "../config/rewards.js";
+import { resolveTrackerPaths } from "../trackers/registry.js";
 import { type SftConfig, sftConfigSchema, type TrainConfig, trainConfigSchema } from "../config/schema.js";
 import { UserError } from "../errors.js";
 import type { TrainEvent } from "../pipeline/events.js";
@@ -49,7 +50,7 @@ async function load<S extends z.ZodType<TrainConfig | SftConfig>>(
       "no config given",
       "Name a YAML file, or resume a run by --run-folder <folder> --resume.",
     );
-  const loaded = withRewardPaths(await loadConfig(schema, file, args.set));
+  const loaded = withModulePaths(await loadConfig(schema, file, args.set));
   if (folder !== undefined) return replaceRunFolder(loaded, folder, "--run-folder");
   if (loaded.config.run_folder !== null) return loaded;
   if (args.resume)
@@ -58,10 +59,13 @@ async function load<S extends z.ZodType<TrainConfig | SftConfig>>(
   return replaceRunFolder(loaded, join("runs", `${name}-${timestamp()}`), "default");
 }
 
-const withRewardPaths = <T extends object>(loaded: LoadedConfig<T>): LoadedConfig<T> => {
+/** Paths of modules made absolute. */
+const withModulePaths = <T extends TrainConfig | SftConfig>(loaded: LoadedConfig<T>): LoadedConfig<T> => {
   const { config } = loaded;
-  if (!("rewards" in config)) return loaded;
-  return { ...loaded, config: { ...config, rewards: resolveRewardPaths(config.rewards as never, folderOf(loaded)) } };
+  const folder_of = folderOf(loaded);
+  const trackers = resolveTrackerPaths(config.trackers, folder_of);
+  const rewards = "rewards" in config && { rewards: resolveRewardPaths(config.rewards, folder_of) };
+  return { ...loaded, config: { ...config, trackers, ...rewards } };
 };
 
 const replaceRunFolder = <T extends object>(

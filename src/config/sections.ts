@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { trackersSchema } from "../trackers/registry.js";
 import { healthSchema } from "./health.js";
 import { loraSchema } from "./lora.js";
 
@@ -155,4 +156,6 @@ export const common = {
   evaluate: evaluateSchema.prefault({}),
   checkpoint: checkpointSchema.prefault({}),
   health: healthSchema.prefault({}),
+  /** Who else hears of steps and evaluations: tensorboard, csv, or modules of one's own; docs/trackers.md. */
+  trackers: trackersSchema,
 };

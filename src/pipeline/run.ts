@@ -3,6 +3,8 @@ import { withHashes } from "../config/rewards.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { UserError } from "../errors.js";
 import { openGrader, type RewardSpec } from "../rewards/grader.js";
+import { openTrackers } from "../trackers/open.js";
+import { tracked } from "../trackers/tracked.js";
 import { engineAlgorithm } from "./engine-algorithm.js";
 import type { TrainEvent } from "./events.js";
 import { openRun, type RunOptions } from "./open-run.js";
@@ -38,9 +40,10 @@ export async function* runTrain(
     config.rewards,
     grader.modules.map(({ sha256 }) => sha256),
   );
+  const trackers = await openTrackers(config.trackers, config.run_folder);
   await using run = await openRun({ ...config, rewards }, needs, options, signal);
   const { engine, processor, loop, num_items, max_consecutive_skips } = run;
-  yield* train(
+  const events = train(
     {
       parity: parityOf(config, (loop.record.resumed?.cursor.step ?? 0) + 1),
       ...{ max_consecutive_skips, engine, loop, num_items, completions_per_prompt, old_logprobs, with_reference },
@@ -68,6 +71,7 @@ export async function* runTrain(
     },
     signal,
   );
+  yield* tracked(events, trackers, config);
 }
 
 /** The run's first step and, on other days or machines, that of a resumed one must pass; later ones are only watched. */
@@ -106,9 +110,10 @@ export async function* runSft(config: SftConfig, options: RunOptions, signal: Ab
     ...{ with_reference: false, reference_path: null, update_epochs: 1 },
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size: 16 },
   };
+  const trackers = await openTrackers(config.trackers, config.run_folder);
   await using run = await openRun(config, needs, options, signal);
   const { engine, processor, loop, num_items, max_consecutive_skips } = run;
-  yield* sft(
+  const events = sft(
     {
       ...{ max_consecutive_skips, engine, loop, num_items },
       draw: run.draw,
@@ -117,4 +122,5 @@ export async function* runSft(config: SftConfig, options: RunOptions, signal: Ab
     },
     signal,
   );
+  yield* tracked(events, trackers, config);
 }

@@ -16,6 +16,7 @@ const harmless = [
   "activation_checkpointing",
   "reward_timeout_ms",
   "reward_workers",
+  "trackers",
   "datasets.validation",
   "datasets.test",
 ];

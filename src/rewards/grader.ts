@@ -1,6 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { UserError } from "../errors.js";
-import type { Bundle } from "./modules/bundle.js";
+import type { Bundle } from "../modules/bundle.js";
 import type { Outcome } from "./outcome.js";
 import type { RewardInput } from "./reward.js";
 import { type OpenReward, openRewards, type RewardSpec } from "./specs.js";

@@ -1,7 +1,7 @@
 import { dirname, resolve } from "node:path";
 import { UserError } from "../errors.js";
 import { callFunction, callService, type RewardFunction } from "./main-thread.js";
-import { type Bundle, bundleModules } from "./modules/bundle.js";
+import { type Bundle, bundleModules } from "../modules/bundle.js";
 import { moduleName, type ModuleRewardConfig } from "./modules/schema.js";
 import type { Outcome } from "./outcome.js";
 import { WorkerPool } from "./pool/pool.js";
@@ -57,7 +57,10 @@ export async function openRewards(specs: readonly RewardSpec[], options: OpenRew
   if (twice !== undefined)
     throw new UserError("CONFIG_INVALID", `two rewards are named "${twice}"`, "Give each its own name (label).");
 
-  const modules = await bundleModules(specs.filter(isModule).map(({ module }) => resolve(module)));
+  const modules = await bundleModules(
+    specs.filter(isModule).map(({ module }) => resolve(module)),
+    reward_module,
+  );
   const computed: WorkerReward[] = [];
   const computed_names: string[] = [];
   const inWorker = (reward: WorkerReward, name: string): OpenReward["run"] => {
@@ -112,6 +115,12 @@ const changed = (file: string): UserError =>
     `reward module ${file}, or a file it imports, is not the one that the config's sha256 stands for`,
     "Go on with the file as it was, or start a new run without sha256.",
   );
+
+const reward_module = {
+  noun: "reward module",
+  code: "REWARD_INVALID",
+  hint: "Correct it; `sightloop rewards test <config>` tries it.",
+} as const;
 
 const isModule = (spec: RewardSpec): spec is ModuleRewardConfig => typeof spec === "object" && "module" in spec;
 

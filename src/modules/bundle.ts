@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build, type BuildFailure, type Message, type Plugin, stop } from "esbuild";
-import { UserError } from "../../errors.js";
+import { UserError, type UserErrorCode } from "../errors.js";
 
 /** A module and the files it imports, as one piece of JavaScript. */
 export interface Bundle {
@@ -15,21 +15,28 @@ export interface Bundle {
   readonly sha256: string;
 }
 
-/** Types are stripped, not checked. @throws UserError FILE_NOT_FOUND, REWARD_INVALID with file:line:column */
-export async function bundleModules(files: readonly string[]): Promise<readonly Bundle[]> {
+/** What messages call a module, and say of one that does not compile. */
+export interface ModuleKind {
+  readonly noun: string;
+  readonly code: UserErrorCode;
+  readonly hint: string;
+}
+
+/** Types are stripped, not checked. @throws UserError FILE_NOT_FOUND, or of the kind's code with file:line:column */
+export async function bundleModules(files: readonly string[], kind: ModuleKind): Promise<readonly Bundle[]> {
   try {
     const bundles: Bundle[] = [];
-    for (const file of files) bundles.push(await bundleModule(file));
+    for (const file of files) bundles.push(await bundleModule(file, kind));
     return bundles;
   } finally {
     if (files.length > 0) await stop(); // esbuild is a process of its own
   }
 }
 
-async function bundleModule(file: string): Promise<Bundle> {
+async function bundleModule(file: string, kind: ModuleKind): Promise<Bundle> {
   await access(file).catch((cause: Error) => {
     const hint = "A module's path is relative to the config file that names it.";
-    throw new UserError("FILE_NOT_FOUND", `reward module ${file} cannot be read: ${cause.message}`, hint, { cause });
+    throw new UserError("FILE_NOT_FOUND", `${kind.noun} ${file} cannot be read: ${cause.message}`, hint, { cause });
   });
   const url = JSON.stringify(pathToFileURL(file).href);
   try {
@@ -51,17 +58,18 @@ async function bundleModule(file: string): Promise<Bundle> {
   } catch (cause) {
     const [first] = (cause as BuildFailure).errors ?? [];
     if (first === undefined) throw cause;
-    const what = `reward module ${file} cannot be compiled: ${place(first, dirname(file))}${first.text}`;
-    throw new UserError("REWARD_INVALID", what, "Correct it; `sightloop rewards test <config>` tries it.", { cause });
+    const what = `${kind.noun} ${file} cannot be compiled: ${place(first, dirname(file))}${first.text}`;
+    throw new UserError(kind.code, what, kind.hint, { cause });
   }
 }
 
 const place = ({ location }: Message, folder: string): string =>
   location === null ? "" : `${resolve(folder, location.file)}:${location.line}:${location.column + 1}: `;
 
-const root = new URL("../../../", import.meta.url);
+const root = new URL("../../", import.meta.url);
 const own: Readonly<Record<string, string>> = {
   sightloop: new URL("dist/index.js", root).href,
+  "sightloop/trackers": new URL("dist/trackers/define.js", root).href,
   "sightloop/rewards": new URL("dist/rewards/modules/define.js", root).href,
 };
 
