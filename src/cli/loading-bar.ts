@@ -1,6 +1,6 @@
 import { Presets, SingleBar } from "cli-progress";
 import { duration, gib } from "./format.js";
-import { barOptions } from "./progress-bar.js";
+import { barOptions } from "./bar-options.js";
 
 /** Of a file that is read or written. Nothing shows before two seconds have passed. */
 export interface LoadingBar extends Disposable {

@@ -95,7 +95,7 @@ export function presenter({ json }: { readonly json: boolean }): Presenter {
       pace.started(event.step);
       bar?.started(event.step, event.steps);
     }
-    if (event.type === "step") bar?.step(event.step);
+    if (event.type === "step") bar?.step(event);
     const eta = event.type === "step" ? pace.eta(event) : "";
     const text = eta === undefined ? undefined : line(event);
     if (text === undefined) return;

@@ -1,6 +1,6 @@
 import { Presets, SingleBar } from "cli-progress";
 import { duration } from "./format.js";
-import { barOptions } from "./progress-bar.js";
+import { barOptions } from "./bar-options.js";
 
 /** Of rows that are read, split after split; on stderr, and only where a person is watching. */
 export function rowBar(): Disposable & {

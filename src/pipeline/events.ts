@@ -34,6 +34,16 @@ export interface StepEvent {
   readonly steps: number;
   /** Names, units and formulas: src/reports/metrics.ts. */
   readonly metrics: Metrics;
+  /** The step's first completion, to look at; absent where nothing was sampled (sft). */
+  readonly sample?: StepSample | undefined;
+}
+
+export interface StepSample {
+  readonly prompt: string;
+  readonly completion: string;
+  /** Of the dataset. */
+  readonly answer: string;
+  readonly reward: number;
 }
 export type Metrics = Readonly<Record<string, number>>;
 

@@ -1,6 +1,7 @@
+import { flatValues } from "../batches/columns.js";
 import { UserError } from "../errors.js";
 import type { StepRecord } from "../reports/run-folder.js";
-import type { AlarmEvent, StepEvent } from "./events.js";
+import type { AlarmEvent, StepEvent, StepSample } from "./events.js";
 import type { Loop } from "./loop.js";
 
 /** Records a step with what the health monitor says of it; returns the alarm that ends the run, if there is one. */
@@ -14,9 +15,16 @@ export async function* finishStep(
   const metrics = { ...finished.metrics, ...seen.metrics };
   await record.step({ ...finished, metrics });
   for (const alarm of seen.alarms) await record.alarm(alarm);
-  yield { type: "step", step, steps, metrics };
+  const sample = firstSample(finished);
+  yield { type: "step", step, steps, metrics, ...(sample !== undefined && { sample }) };
   yield* seen.alarms;
   return seen.alarms.find(({ state, on_alarm }) => state === "raised" && on_alarm === "stop");
+}
+
+function firstSample({ texts = [], trajectories }: StepRecord): StepSample | undefined {
+  const [first] = texts;
+  if (first === undefined || trajectories === undefined) return undefined;
+  return { ...first, reward: flatValues<Float32Array>(trajectories, "reward")[0]! };
 }
 
 export const stoppedBy = (
