@@ -2,8 +2,9 @@ import { join } from "node:path";
 import { type BatchArithmetic, batchArithmetic, resolveOptimizer } from "../config/arithmetic.js";
 import { savedParts } from "../config/lora.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
+import { splitDataset } from "../config/splits.js";
 import type { OpenOptions as DatasetOptions } from "../datasets/dataset.js";
-import { type DatasetConfig, openDataset } from "../datasets/registry.js";
+import { openDataset } from "../datasets/registry.js";
 import type { AlgorithmOptions } from "../engine/algorithm-options.js";
 import type { ByteProgress, Engine, EngineOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
@@ -213,13 +214,12 @@ async function openSplits(
   config: TrainConfig | SftConfig,
   options: DatasetOptions,
 ): Promise<Readonly<Record<string, IndexedSamples>>> {
-  const open = async (split: "validation" | "test"): Promise<[string, IndexedSamples][]> => {
-    const dataset: DatasetConfig | null = config.datasets[split];
-    return dataset === null || !config.evaluate.splits.includes(split)
-      ? []
-      : [[split, await openDataset(dataset, options)]];
-  };
-  return Object.fromEntries([...(await open("validation")), ...(await open("test"))]);
+  const opened: [string, IndexedSamples][] = [];
+  for (const split of ["validation", "test", ...Object.keys(config.datasets.tests)]) {
+    const dataset = config.evaluate.splits.includes(split) ? splitDataset(config.datasets, split) : null;
+    if (dataset !== null) opened.push([split, await openDataset(dataset, options)]);
+  }
+  return Object.fromEntries(opened);
 }
 
 function engineOptions(

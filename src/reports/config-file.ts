@@ -18,6 +18,7 @@ const harmless = [
   "reward_workers",
   "datasets.validation",
   "datasets.test",
+  "datasets.tests",
 ];
 
 const isHarmless = (path: string): boolean => harmless.some((key) => path === key || path.startsWith(`${key}.`));

@@ -25,7 +25,7 @@ export const spearman = (x: readonly number[], y: readonly number[]): number | u
 export function ranks(values: readonly number[]): readonly number[] {
   const order = values.map((_, i) => i).sort((a, b) => values[a]! - values[b]!);
   const result = new Array<number>(values.length);
-  for (let start = 0; start < order.length; ) {
+  for (let start = 0; start < order.length;) {
     let end = start + 1;
     while (end < order.length && values[order[end]!] === values[order[start]!]) end += 1;
     for (let i = start; i < end; i++) result[order[i]!] = (start + end + 1) / 2;

@@ -13,6 +13,7 @@ export function crossedBootstrap(models: readonly Shares[], seed = 0, rounds = 2
   const num_items = models[0]?.[0]?.length ?? 0;
   const most_seeds = Math.max(0, ...models.map((shares) => shares.length));
   const random = mulberry32(seed);
+  const random_seeds = mulberry32(seed + 1); // the same seeds are drawn on every split, however many items it has
   const rows = models.map((shares) => shares.map((items) => Float64Array.from(items)));
   const results = models.map(() => new Float64Array(rounds));
   const counts = new Float64Array(num_items);
@@ -20,7 +21,7 @@ export function crossedBootstrap(models: readonly Shares[], seed = 0, rounds = 2
   for (let round = 0; round < rounds; round++) {
     counts.fill(0);
     for (let i = 0; i < num_items; i++) counts[Math.floor(random() * num_items)]! += 1;
-    for (let i = 0; i < most_seeds; i++) draws[i] = random();
+    for (let i = 0; i < most_seeds; i++) draws[i] = random_seeds();
     rows.forEach((seeds, model) => {
       const means = seeds.map((items) => dot(items, counts) / num_items);
       let sum = 0;
