@@ -1,4 +1,5 @@
 import type { StudyPlan } from "../study/plan.js";
+import type { StudyConfig } from "../study/schema.js";
 import type { RunWork, StudyWork } from "../study/work.js";
 import { duration, percent, table } from "./format.js";
 
@@ -6,7 +7,6 @@ const shown = (value: number | undefined): string => value?.toLocaleString("en")
 
 /** The runs, what they take, and what the study will be able to tell. */
 export function dryRunText({ folder, study }: StudyPlan, { runs, power }: StudyWork): string {
-  const { discordant_share, seed_std, alpha } = study.report;
   const missing = runs.filter(({ state }) => state !== "finished");
   const total = (pick: (run: RunWork) => number | undefined): string =>
     shown(missing.reduce<number | undefined>((sum, run) => add(sum, pick(run)), 0));
@@ -24,7 +24,15 @@ export function dryRunText({ folder, study }: StudyPlan, { runs, power }: StudyW
     `To do: ${missing.length} runs, ${total(({ steps }) => steps)} training steps, ${total(({ sampled }) => sampled)} completions ` +
       `sampled, ${total(({ evaluated }) => evaluated)} evaluated; ${study.jobs} at once. ${predicted(runs)}`,
     "",
-    `Detectable difference between two entries: alpha ${alpha}, power ${study.report.power}, before Holm's correction; guesses: ` +
+    powerText(study, power),
+  ].join("\n");
+}
+
+/** What differences the study can find, by its guesses. */
+export function powerText({ report }: StudyConfig, power: StudyWork["power"]): string {
+  const { discordant_share, seed_std, alpha } = report;
+  return [
+    `Detectable difference between two entries: alpha ${alpha}, power ${report.power}, before Holm's correction; guesses: ` +
       `${percent(discordant_share)} of the items discordant, deviation over seeds ${percent(seed_std)}`,
     table(
       ["split", "items", "seeds", "detectable difference"],

@@ -45,7 +45,7 @@ export function studyLines({ folder, study }: StudyPlan, work: StudyWork, { json
     return `${finished.size}/${work.runs.length} finished  ${parts.join("  ")}${eta}`;
   };
   const refresh = (): void => {
-    if (json) return;
+    if (json || going.size === 0) return;
     const now = performance.now();
     if (is_watched) process.stderr.write(`\r\x1b[K${status().slice(0, (process.stderr.columns ?? 100) - 1)}`);
     else if (now - last_shown > 1000 * seconds_between_lines) {

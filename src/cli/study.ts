@@ -8,7 +8,7 @@ import { runStudy, type StudyOutcome } from "../study/run-study.js";
 import { checkDefinitions, readState } from "../study/state.js";
 import { studyWork } from "../study/work.js";
 import { untilInterrupted } from "./interrupt.js";
-import { dryRunText } from "./study-dry-run.js";
+import { dryRunText, powerText } from "./study-dry-run.js";
 import { studyLines } from "./study-lines.js";
 
 export interface StudyArguments {
@@ -47,7 +47,9 @@ export async function study(args: StudyArguments): Promise<void> {
 
 async function run(plan: StudyPlan, args: StudyArguments): Promise<StudyOutcome> {
   using interrupt = untilInterrupted();
-  using lines = studyLines(plan, studyWork(plan, await readState(plan.folder, plan.study.name)), args);
+  const work = studyWork(plan, await readState(plan.folder, plan.study.name));
+  if (!args.json) console.log(`${powerText(plan.study, work.power)}\n`);
+  using lines = studyLines(plan, work, args);
   const set = args.set.map((one) => ` --set ${one}`).join("");
   const folder = args.folder === undefined ? "" : ` --folder ${args.folder}`;
   const command = `sightloop study ${args.file}${set}${folder}`;

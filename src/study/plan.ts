@@ -46,8 +46,8 @@ export async function planStudy(file: string, set: readonly string[], folder?: s
   const order = inOrder(study, file);
   const runs: PlannedRun[] = [];
   for (const [cell, cell_set] of cells(study.grid))
-    for (const name of order)
-      for (const seed of study.seeds) {
+    for (const seed of study.seeds)
+      for (const name of order) {
         const entry = study.entries[name]!;
         if (kindOf(entry) === "start_of") {
           checkStart(
