@@ -121,6 +121,12 @@ describe("good configs", () => {
       ["datasets.validation={name: fashion_grid, split: validation, count: 5}", "evaluate.every_steps=5"],
     ],
     [
+      "a test set of its own name",
+      trainConfigSchema,
+      train,
+      ["datasets.tests={out: {name: fashion_grid, count: 5}}", "evaluate.splits=[out]", "evaluate.every_steps=5"],
+    ],
+    [
       "modules, and two rewards of one kind",
       trainConfigSchema,
       train,
@@ -151,6 +157,8 @@ describe("bad configs", () => {
     ["a reference that nothing reads", ["reference.path=r"], "is never read"],
     ["a frozen model", ["model.train_language_model=false"], "nothing is trained"],
     ["evaluation of nothing", ["evaluate.every_steps=5"], "needs one of datasets.validation"],
+    ["an unknown split", ["evaluate.splits=[out]"], '"out" is neither validation nor test nor one of datasets.tests'],
+    ["a test set named as a split", ["datasets.tests={test: {name: fashion_grid, count: 1}}"], "datasets.tests"],
     ["no reward", ["rewards=[]"], "at least one reward is needed"],
     ["a reward twice", ["rewards=[{name: accuracy}, {name: accuracy}]"], 'reward "accuracy" is listed twice'],
     [

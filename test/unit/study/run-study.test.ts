@@ -44,10 +44,12 @@ const program = [process.execPath, resolve("test/helpers/fake-cli.mjs")];
 async function run(
   folder: string,
   env: Record<string, string> = {},
-  options: { redo?: string[]; signal?: AbortSignal } = {},
+  options: { redo?: string[]; interrupt_at?: string } = {},
 ) {
   const plan = await planStudy(join(root, "study.yaml"), [], join(root, folder));
-  const { redo = [], signal = new AbortController().signal } = options;
+  const { redo = [], interrupt_at } = options;
+  const interrupt = new AbortController();
+  const { signal } = interrupt;
   Object.assign(process.env, { FAKE_FAIL: "-", FAKE_SLOW: "-", ...env });
   const events: StudyEvent[] = [];
   const running = runStudy(plan, { program, command: "again", redo }, signal);
@@ -56,6 +58,7 @@ async function run(
     const next = await running.next();
     if (next.done === true) return { plan, events, started: started(), outcome: next.value as StudyOutcome };
     events.push(next.value);
+    if (next.value.type === "run_progress" && next.value.id === interrupt_at) interrupt.abort();
   }
 }
 
@@ -79,9 +82,7 @@ test("redo makes an entry and what starts from it again", async () => {
 });
 
 test("an interrupt reaches the runs; they are resumed, or made anew where their checkpoint is damaged", async () => {
-  const interrupt = new AbortController();
-  setTimeout(() => interrupt.abort(), 4000);
-  await expect(run("b", { FAKE_SLOW: "warm/seed-0" }, { signal: interrupt.signal })).rejects.toMatchObject({
+  await expect(run("b", { FAKE_SLOW: "warm/seed-0" }, { interrupt_at: "warm/seed-0" })).rejects.toMatchObject({
     ...{ code: "INTERRUPTED", hint: "Go on with: again" },
   });
   const states = await readState(join(root, "b"), "fake");
@@ -92,9 +93,7 @@ test("an interrupt reaches the runs; they are resumed, or made anew where their 
   const again = events.find(({ type, id }) => type === "run_started" && id === "warm/seed-0");
   expect(again).toMatchObject({ is_resumed: false, note: expect.stringContaining("made anew") as string });
 
-  const late = new AbortController();
-  setTimeout(() => late.abort(), 4000);
-  await expect(run("b", { FAKE_SLOW: "rl/seed-2" }, { redo: ["rl"], signal: late.signal })).rejects.toThrow(
+  await expect(run("b", { FAKE_SLOW: "rl/seed-2" }, { redo: ["rl"], interrupt_at: "rl/seed-2" })).rejects.toThrow(
     "interrupted",
   );
   const resumed = await run("b");
