@@ -31,8 +31,9 @@ const rooms = {
 
 /** Rooms that connect the others: they may use everything but what is listed. */
 const connecting = {
-  pipeline: ["cli", "index.ts", "launch", "bench"],
-  bench: ["cli", "index.ts", "launch"],
+  pipeline: ["cli", "index.ts", "launch", "bench", "study"],
+  bench: ["cli", "index.ts", "launch", "study"],
+  study: ["cli", "index.ts", "bench", "engine", "pipeline", "launch"], // its runs are processes
   cli: ["index.ts"],
 };
 

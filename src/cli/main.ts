@@ -13,7 +13,9 @@ import { initCommand } from "./commands/init.js";
 import { rewardsCommand } from "./commands/rewards.js";
 import { reportCommand } from "./commands/report.js";
 import { mergeCommand } from "./commands/merge.js";
+import { sampleCommand } from "./commands/sample.js";
 import { sftCommand } from "./commands/sft.js";
+import { studyCommand } from "./commands/study.js";
 import { trainCommand } from "./commands/train.js";
 import { fail, UsageError } from "./fail.js";
 
@@ -25,8 +27,10 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
 const commands = [
   trainCommand,
   sftCommand,
+  studyCommand,
   evaluateCommand,
   generateCommand,
+  sampleCommand,
   initCommand,
   dataCommand,
   rewardsCommand,

@@ -13,7 +13,7 @@ export interface ReportArguments {
 
 /** `sightloop report` */
 export async function report({ folders, output, title, json }: ReportArguments): Promise<void> {
-  const built = await buildReport(folders, title);
+  const built = await buildReport(folders, { title });
   const runs = built.groups.flatMap((group) => group.runs);
   const folder = output ?? (runs.length === 1 ? join(runs[0]!.folder, "report") : "report");
   const written = await writeReport(built, folder);

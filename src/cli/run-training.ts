@@ -1,9 +1,8 @@
 import { basename, join } from "node:path";
 import type { z } from "zod";
 import { batchArithmetic } from "../config/arithmetic.js";
-import { folderOf, type LoadedConfig, loadConfig } from "../config/load.js";
-import { resolveRewardPaths } from "../config/rewards.js";
-import { resolveTrackerPaths } from "../trackers/registry.js";
+import { type LoadedConfig, loadConfig } from "../config/load.js";
+import { withModulePaths } from "../config/module-paths.js";
 import { type SftConfig, sftConfigSchema, type TrainConfig, trainConfigSchema } from "../config/schema.js";
 import { UserError } from "../errors.js";
 import type { TrainEvent } from "../pipeline/events.js";
@@ -58,15 +57,6 @@ async function load<S extends z.ZodType<TrainConfig | SftConfig>>(
   const name = basename(file).replace(/\.ya?ml$/, "");
   return replaceRunFolder(loaded, join("runs", `${name}-${timestamp()}`), "default");
 }
-
-/** Paths of modules made absolute. */
-const withModulePaths = <T extends TrainConfig | SftConfig>(loaded: LoadedConfig<T>): LoadedConfig<T> => {
-  const { config } = loaded;
-  const folder_of = folderOf(loaded);
-  const trackers = resolveTrackerPaths(config.trackers, folder_of);
-  const rewards = "rewards" in config && { rewards: resolveRewardPaths(config.rewards, folder_of) };
-  return { ...loaded, config: { ...config, trackers, ...rewards } };
-};
 
 const replaceRunFolder = <T extends object>(
   loaded: LoadedConfig<T>,

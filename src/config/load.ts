@@ -76,12 +76,12 @@ export function parseConfig<S extends z.ZodType>(schema: S, source: ConfigSource
   return { config: result.data, origins };
 }
 
-/** Where a relative path under a key starts: the folder of the file that gives it; of `--set`, the current one. */
+/** Where a relative path under a key starts: the folder of the file that gives it; of `--set`, `set_folder`. */
 export const folderOf =
-  ({ origins }: LoadedConfig<unknown>) =>
+  ({ origins }: LoadedConfig<unknown>, set_folder = process.cwd()) =>
   (key: string): string => {
     const file = /^(.*):\d+$/.exec(origins.get(key) ?? "")?.[1];
-    return file === undefined ? process.cwd() : dirname(file);
+    return file === undefined ? set_folder : dirname(file);
   };
 
 /** Every scalar (or empty collection) of a config with its path. */

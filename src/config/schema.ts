@@ -6,6 +6,7 @@ import { paritySchema } from "./health.js";
 import { loraContradiction } from "./lora.js";
 import { checkRewards, rewardsSchema } from "./rewards.js";
 import { common, count, optimizerSchema, samplingSchema } from "./sections.js";
+import { splitDataset, unknownSplit } from "./splits.js";
 
 type Issue = (path: (string | number)[], message: string) => void;
 
@@ -16,6 +17,10 @@ const datasetsSchema = z.strictObject({
   train: z.discriminatedUnion("name", [datasetSchema, customDataset]),
   validation: datasetSchema.nullable().default(null),
   test: datasetSchema.nullable().default(null),
+  /** Further test sets, evaluated where `evaluate.splits` names them. */
+  tests: z
+    .record(z.string().regex(/^(?!(?:train|validation|test)$)[a-z0-9][a-z0-9_-]*$/, "a name of its own"), datasetSchema)
+    .default({}),
 });
 
 /** One run of reinforcement learning: `sightloop train`. */
@@ -110,8 +115,11 @@ function checkCommon(
   const contradiction = loraContradiction(config.model);
   if (contradiction !== undefined) issue(contradiction.path, contradiction.message);
   const { every_steps, splits } = config.evaluate;
+  const unknown = unknownSplit(config.datasets, splits);
+  if (unknown !== undefined)
+    issue(["evaluate", "splits"], `"${unknown}" is neither validation nor test nor one of datasets.tests`);
   checkBest(config, issue);
-  if (every_steps > 0 && !splits.some((split) => config.datasets[split] !== null))
+  if (every_steps > 0 && !splits.some((split) => splitDataset(config.datasets, split) !== null))
     issue(
       ["evaluate", "every_steps"],
       `needs one of datasets.${splits.join(", datasets.")}; set it, or every_steps: 0`,

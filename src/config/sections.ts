@@ -90,8 +90,11 @@ export const evaluationSettingSchema = z.strictObject({
 export type EvaluationSetting = z.infer<typeof evaluationSettingSchema>;
 
 export const evaluateSchema = z.strictObject({
-  /** Those of `datasets` to evaluate; one that is not given there is left out. Choose by validation, report on test. */
-  splits: z.array(z.enum(["validation", "test"])).default(["validation"]),
+  /**
+   * validation, test and names of `datasets.tests`; validation or test is left out where it is not given. Choose by
+   * validation, report on test.
+   */
+  splits: z.array(z.string()).default(["validation"]),
   /** Steps between evaluations; 0 evaluates only before and after training. */
   every_steps: size.default(0),
   before_training: z.boolean().default(true),

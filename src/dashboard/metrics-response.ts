@@ -24,7 +24,7 @@ export function metricsResponse({ metrics: tail }: Run, position: MetricsPositio
     ...{ generation: tail.generation, from_step, from_evaluation },
     steps: points.map(({ step }) => step),
     metrics: Object.fromEntries([...names].map((name) => [name, column(name)])),
-    evaluations: tail.evaluations.slice(from_evaluation).map(({ values: _, ...row }) => row),
+    evaluations: tail.evaluations.slice(from_evaluation).map(({ values: _values, correct: _correct, ...row }) => row),
   };
 }
 

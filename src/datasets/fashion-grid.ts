@@ -36,8 +36,10 @@ export const fashionGrid = defineDataset({
     grid: z.int().min(1).max(8).default(2),
     /** Share of solutions that give the total at once; the others work it out cell by cell. */
     direct_share: z.number().min(0).max(1).default(0.6),
+    /** Share of worked solutions that look at every cell again before they answer. */
+    recheck_share: z.number().min(0).max(1).default(0),
   }),
-  async open({ split, pool, count, seed, grid: side, direct_share, variant, distribution }): Promise<Dataset> {
+  async open({ split, pool, count, seed, grid: side, direct_share, recheck_share, variant, distribution }): Promise<Dataset> {
     if (split !== "train" && pool !== undefined)
       throw new UserError(
         "CONFIG_INVALID",
@@ -67,6 +69,7 @@ export const fashionGrid = defineDataset({
         const grid = drawGrid(draw, side, photos, distribution);
         const style = draw(2 ** 32) < direct_share * 2 ** 32 ? "direct" : "worked";
         const hidden = draw(side * side);
+        const is_rechecked = style === "worked" && draw(2 ** 32) < recheck_share * 2 ** 32;
         const id = `${name}-${seed}-${index}`;
         const bytes = encodePng(
           paint(grid, side, photos, distribution === "out_inverted"),
@@ -77,7 +80,7 @@ export const fashionGrid = defineDataset({
           id,
           question: variant === "vision_dominant" ? questionOf(grid) : textQuestionOf(grid, hidden),
           answer: String(totalOf(grid)),
-          solution: solutionOf(grid, style),
+          solution: solutionOf(grid, is_rechecked ? "rechecked" : style),
           images: [{ bytes, name: `${id}.png` }],
         };
       },

@@ -1,3 +1,5 @@
+import { mulberry32 } from "./statistics/random.js";
+
 /** z of a two-sided 95 % normal interval. */
 const z95 = 1.959963984540054;
 
@@ -33,15 +35,4 @@ export function passAtK(n: number, c: number, k: number): number {
   let all_wrong = 1;
   for (let i = n - c + 1; i <= n; i++) all_wrong *= 1 - k / i;
   return 1 - all_wrong;
-}
-
-/** 32 bits of state, uniform in [0, 1). */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -142,14 +142,11 @@ async function* evaluateAt(
   }
   // Recorded together: an interrupted evaluation leaves nothing, and is done again after a resume.
   for (const event of all) {
-    await loop.record.evaluated(step, event.split, event.results.map(withoutItems));
+    await loop.record.evaluated(step, event.split, event.results);
     yield event;
   }
   return all.reduce<number | null>((score, { split, results }) => score ?? loop.score(split, results), null);
 }
-
-/** A list as long as the split is of use to a program, not in a log. */
-const withoutItems = ({ correct: _, ...result }: EvaluationResult): object => result;
 
 /** `prune`: older checkpoints may go. */
 async function* save(

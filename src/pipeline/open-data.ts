@@ -1,6 +1,7 @@
 import type { SftConfig, TrainConfig } from "../config/schema.js";
+import { splitDataset } from "../config/splits.js";
 import type { OpenOptions as DatasetOptions } from "../datasets/dataset.js";
-import { type DatasetConfig, openDataset } from "../datasets/registry.js";
+import { openDataset } from "../datasets/registry.js";
 import { UserError } from "../errors.js";
 import type { IndexedSamples, SampleSource } from "./data/stream.js";
 
@@ -30,11 +31,10 @@ export async function openSplits(
   config: TrainConfig | SftConfig,
   options: DatasetOptions,
 ): Promise<Readonly<Record<string, IndexedSamples>>> {
-  const open = async (split: "validation" | "test"): Promise<[string, IndexedSamples][]> => {
-    const dataset: DatasetConfig | null = config.datasets[split];
-    return dataset === null || !config.evaluate.splits.includes(split)
-      ? []
-      : [[split, await openDataset(dataset, options)]];
-  };
-  return Object.fromEntries([...(await open("validation")), ...(await open("test"))]);
+  const opened: [string, IndexedSamples][] = [];
+  for (const split of ["validation", "test", ...Object.keys(config.datasets.tests)]) {
+    const dataset = config.evaluate.splits.includes(split) ? splitDataset(config.datasets, split) : null;
+    if (dataset !== null) opened.push([split, await openDataset(dataset, options)]);
+  }
+  return Object.fromEntries(opened);
 }

@@ -5,6 +5,7 @@ import { checkFits } from "../config/memory-fit.js";
 import { type MemoryPlan, type MemoryQuestion, planOf, type PromptSizes } from "../config/memory-plan.js";
 import { readModelSizes } from "../config/model-sizes.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
+import { splitDataset } from "../config/splits.js";
 import { listValues, stringLists } from "../batches/columns.js";
 import { loadAddon } from "../engine/addon.js";
 import type { DecodedImage, ImageGrid } from "../engine/engine.js";
@@ -73,7 +74,7 @@ function questionOf(
   return {
     ...shared,
     ...{ with_reference: false, reference_path: null, scores: false, completions_per_prompt: 1, kv_block_size: 16 },
-    samples: evaluate.splits.some((split) => datasets[split] !== null),
+    samples: evaluate.splits.some((split) => splitDataset(datasets, split) !== null),
     completions_per_update: config.completions_per_update ?? config.prompts_per_step,
     max_completion_tokens: config.max_completion_tokens,
     max_concurrent_completions: config.max_concurrent_completions,

@@ -19,6 +19,7 @@ const harmless = [
   "trackers",
   "datasets.validation",
   "datasets.test",
+  "datasets.tests",
 ];
 
 const isHarmless = (path: string): boolean => harmless.some((key) => path === key || path.startsWith(`${key}.`));

@@ -1,5 +1,6 @@
 /**
  * Writes tokenizer.json beside this file:   node configs/models/fashion_grid_tiny/make-tokenizer.mjs
+ * or, with further words, into another preset:   ... make-tokenizer.mjs configs/models/fashion_grid_recheck wait check again
  *
  * A byte-level BPE like Qwen's, with two differences: numbers stay whole (Qwen splits them into digits), and the merges
  * are not learned from a corpus but built for the words of `fashion_grid`, so that each class and each number from 0 to
@@ -8,7 +9,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const spaced = ["top", "trouser", "pullover", "dress", "bag", "boot", "total"];
+const [output = import.meta.dirname, ...more] = process.argv.slice(2);
+const spaced = ["top", "trouser", "pullover", "dress", "bag", "boot", "total", ...more];
 const bare = ["system", "user", "assistant", "prices"];
 const numbers = Array.from({ length: 21 }, (_, n) => String(n));
 
@@ -98,4 +100,4 @@ const tokenizer = {
     merges,
   },
 };
-writeFileSync(join(import.meta.dirname, "tokenizer.json"), `${JSON.stringify(tokenizer, null, 2)}\n`);
+writeFileSync(join(output, "tokenizer.json"), `${JSON.stringify(tokenizer, null, 2)}\n`);

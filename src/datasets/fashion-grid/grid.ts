@@ -63,13 +63,15 @@ export const totalOf = ({ cells, prices }: Grid): number => cells.reduce((sum, {
 /**
  * direct: "</think> 11"
  * worked: "<think> top 3 3 bag 4 7 boot 1 8 top 3 11</think> 11": name, price and running sum of each cell, then the total
+ * rechecked: "<think> top 3 3 bag 4 7 boot 1 8 top 3 11 wait check again top bag boot top 11</think> 11": each name once more
  */
-export function solutionOf(grid: Grid, style: "direct" | "worked"): string {
+export function solutionOf(grid: Grid, style: "direct" | "worked" | "rechecked"): string {
   const total = totalOf(grid);
   if (style === "direct") return `</think> ${total}`;
   let sum = 0;
   const steps = grid.cells.map(({ name }) => ` ${name} ${grid.prices[name]} ${(sum += grid.prices[name])}`);
-  return `<think>${steps.join("")}</think> ${total}`;
+  const again = style === "rechecked" ? ` wait check again ${grid.cells.map(({ name }) => name).join(" ")} ${total}` : "";
+  return `<think>${steps.join("")}${again}</think> ${total}`;
 }
 
 /** uint8 [28 * side, 28 * side, 3]; the photos are gray, so the three channels are equal. */

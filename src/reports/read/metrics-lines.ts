@@ -15,6 +15,8 @@ export interface EvaluationPoint {
   readonly interval: readonly [low: number, high: number] | null;
   /** The result's other numbers: pass_at.4, mean_completion_length, truncated, ... */
   readonly values: Readonly<Record<string, number>>;
+  /** Correct completions of each item, in the split's order; null where they were not kept. */
+  readonly correct: readonly number[] | null;
 }
 
 export type MetricsPoint =
@@ -43,7 +45,7 @@ export function parseMetricsLine(line: string): MetricsPoint {
 
 function evaluationPoint(step: number, split: string, result: unknown): EvaluationPoint {
   if (!isObject(result)) throw new Error("a result that is no object");
-  const { setting, accuracy, interval, num_items, ...rest } = result;
+  const { setting, accuracy, interval, num_items, correct, ...rest } = result;
   if (typeof setting !== "string" || typeof accuracy !== "number")
     throw new Error("a result without setting or accuracy");
   const [low, high] = Array.isArray(interval) ? (interval as readonly unknown[]) : [];
@@ -52,8 +54,12 @@ function evaluationPoint(step: number, split: string, result: unknown): Evaluati
     num_items: typeof num_items === "number" ? num_items : 0,
     interval: typeof low === "number" && typeof high === "number" ? [low, high] : null,
     values: numbersOf(rest),
+    correct: isCounts(correct) ? correct : null,
   };
 }
+
+const isCounts = (value: unknown): value is readonly number[] =>
+  Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
 
 /** The finite numbers of an object, those of an inner one under dotted names. */
 function numbersOf(value: Readonly<Record<string, unknown>>): Record<string, number> {

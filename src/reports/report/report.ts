@@ -22,6 +22,14 @@ export interface Report {
   readonly differing: readonly (readonly [key: string, values: readonly string[]])[];
   readonly examples: readonly ExampleSample[];
   readonly problems: readonly (Problem & { readonly run: string })[];
+  /** Of each run folder that keeps rollouts. */
+  readonly reflection: ReadonlyMap<string, readonly ReflectionPoint[]>;
+}
+
+export interface ReportOptions {
+  readonly title?: string | undefined;
+  /** Which runs are seeds of one curve; absent: those whose configs agree but for the seed. */
+  readonly group?: ((runs: readonly Run[]) => readonly RunGroup<Run>[]) | undefined;
 }
 
 /** Completions of at most so many steps of a run are searched for reflection words. */
@@ -31,9 +39,10 @@ const max_reflection_steps = 200;
  * Reads runs and what they compare to. A folder that is no run is searched for runs below it.
  * @throws UserError FILE_NOT_FOUND if a folder holds no run
  */
-export async function buildReport(folders: readonly string[], title?: string): Promise<Report> {
+export async function buildReport(folders: readonly string[], options: ReportOptions = {}): Promise<Report> {
+  const { title, group = groupRuns } = options;
   const runs = await readRuns(folders);
-  const groups = groupRuns(runs);
+  const groups = group(runs);
   const reflection = await Promise.all(groups.map(({ runs: members }) => Promise.all(members.map(readReflection))));
   const reflection_groups = groups.map(({ name }, i) => ({ name, curves: reflection[i]!.map(({ points }) => points) }));
   const evaluated = evaluationFigures(groups);
@@ -59,6 +68,7 @@ export async function buildReport(folders: readonly string[], title?: string): P
       const of_rollouts = reflection.flat().find(({ folder }) => folder === run.folder)?.problems ?? [];
       return condensed([...run.problems, ...of_rollouts]).map((problem) => ({ ...problem, run: run.name }));
     }),
+    reflection: new Map(reflection.flat().map(({ folder, points }) => [folder, points])),
   };
 }
 

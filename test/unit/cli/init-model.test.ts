@@ -17,7 +17,7 @@ test("every preset is offered; a shared folder is none", async () => {
   const asked = presetFolder({ preset: "qwen_vl" });
   await expect(asked).rejects.toMatchObject({
     code: "CONFIG_INVALID",
-    hint: "Presets: fashion_grid_tiny, qwen2_5_vl_3b, qwen2_5_vl_7b, qwen2_vl_2b, qwen2_vl_7b.",
+    hint: "Presets: fashion_grid_recheck, fashion_grid_tiny, qwen2_5_vl_3b, qwen2_5_vl_7b, qwen2_vl_2b, qwen2_vl_7b.",
   });
 });
 

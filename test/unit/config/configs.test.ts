@@ -8,7 +8,11 @@ import { sftConfigSchema, trainConfigSchema } from "../../../src/config/schema.j
 const all = readdirSync("configs", { recursive: true, encoding: "utf8" })
   .filter((name) => /\.ya?ml$/.test(name))
   .map((name) => join("configs", name));
-const [files, parts] = [all.filter((file) => !isPart(file)), all.filter(isPart)];
+const [files, parts] = [all.filter((file) => !isPart(file) && !isStudy(file)), all.filter(isPart)];
+/** Planned in test/unit/study. */
+function isStudy(file: string): boolean {
+  return basename(file).startsWith("study_");
+}
 function isPart(file: string): boolean {
   return file.startsWith(join("configs", "parts"));
 }
@@ -117,6 +121,12 @@ describe("good configs", () => {
       ["datasets.validation={name: fashion_grid, split: validation, count: 5}", "evaluate.every_steps=5"],
     ],
     [
+      "a test set of its own name",
+      trainConfigSchema,
+      train,
+      ["datasets.tests={out: {name: fashion_grid, count: 5}}", "evaluate.splits=[out]", "evaluate.every_steps=5"],
+    ],
+    [
       "modules, and two rewards of one kind",
       trainConfigSchema,
       train,
@@ -147,6 +157,8 @@ describe("bad configs", () => {
     ["a reference that nothing reads", ["reference.path=r"], "is never read"],
     ["a frozen model", ["model.train_language_model=false"], "nothing is trained"],
     ["evaluation of nothing", ["evaluate.every_steps=5"], "needs one of datasets.validation"],
+    ["an unknown split", ["evaluate.splits=[out]"], '"out" is neither validation nor test nor one of datasets.tests'],
+    ["a test set named as a split", ["datasets.tests={test: {name: fashion_grid, count: 1}}"], "datasets.tests"],
     ["no reward", ["rewards=[]"], "at least one reward is needed"],
     ["a reward twice", ["rewards=[{name: accuracy}, {name: accuracy}]"], 'reward "accuracy" is listed twice'],
     [

@@ -1,0 +1,55 @@
+import { type Curve, metricCurve, type RunGroup } from "../../reports/read/groups.js";
+import type { ReflectionPoint } from "../../reports/read/reflection-curves.js";
+import type { Run } from "../../reports/read/run-folder-reader.js";
+import { type Figure, type FigureSection, seriesOf } from "../../reports/report/curves.js";
+import { meanOf } from "./resampled.js";
+
+/** What the paper draws and the report of runs does not: accuracy an epoch of training, and reflection over length. */
+export function studyFigures(
+  groups: readonly RunGroup<Run>[],
+  reflectionOf: (folder: string) => readonly ReflectionPoint[],
+): readonly FigureSection[] {
+  const figures: Figure[] = [
+    {
+      ...{ id: "train-accuracy-by-epoch", title: "training accuracy by epoch", unit: "share", x_label: "epoch" },
+      caption: "correct completions of all sampled in the epoch; a last, partial epoch counts as one",
+      series: seriesOf(groups, epochCurve, true),
+    },
+    {
+      ...{ id: "reflection-over-length", title: "reflection over length", unit: "share", x_label: "tokens" },
+      caption: "completions with a reflection word, steps in ten groups by their mean length",
+      series: seriesOf(groups, (run) => reflectionOverLength(run, reflectionOf(run.folder)), true).filter(
+        ({ is_faint }, _, all) => is_faint === true || all.length === groups.length,
+      ),
+    },
+  ];
+  const drawn = figures.filter(({ series }) => series.some(({ points }) => points.length > 1));
+  return drawn.length === 0 ? [] : [{ title: "Epochs and reflection", figures: drawn }];
+}
+
+function epochCurve({ metrics: { steps } }: Run): Curve {
+  const epochs = new Map<number, number[]>();
+  const accuracies = new Map(metricCurve(steps, "reward.accuracy"));
+  for (const [step, epoch] of metricCurve(steps, "epoch")) {
+    const accuracy = accuracies.get(step);
+    const number = Math.max(1, Math.ceil(epoch - 1e-9));
+    if (accuracy !== undefined) epochs.set(number, [...(epochs.get(number) ?? []), accuracy]);
+  }
+  return [...epochs].map(([epoch, values]) => [epoch, meanOf(values)]);
+}
+
+const num_groups = 10;
+
+function reflectionOverLength({ metrics: { steps } }: Run, points: readonly ReflectionPoint[]): Curve {
+  const lengths = new Map(metricCurve(steps, "completion_length_mean"));
+  const both = points
+    .flatMap(({ step, ratios: { reflective } }) =>
+      lengths.has(step) && reflective !== undefined ? [[lengths.get(step)!, reflective] as const] : [],
+    )
+    .sort(([a], [b]) => a - b);
+  if (both.every(([, ratio]) => ratio === 0)) return [];
+  const size = both.length / num_groups;
+  return Array.from({ length: num_groups }, (_, i) => both.slice(Math.floor(i * size), Math.floor((i + 1) * size)))
+    .filter((group) => group.length > 0)
+    .map((group) => [meanOf(group.map(([length]) => length)), meanOf(group.map(([, ratio]) => ratio))]);
+}
