@@ -101,7 +101,7 @@ test("an interrupt reaches the runs; they are resumed, or made anew where their 
     expect.objectContaining({ type: "run_started", id: "rl/seed-2", is_resumed: true }),
   );
   expect(resumed.outcome.failed).toEqual([]);
-}, 60_000);
+}, 300_000);
 
 const reportOn = async (folder: string) => {
   const plan = await planStudy(join(root, "study.yaml"), [], join(root, folder));
