@@ -59,5 +59,7 @@ const seedOf = ({ seed }: PlannedRun): readonly string[] => ["--seed", String(se
 /** `top_p: 1` -> `--top-p 1` */
 const options = (values: Readonly<Record<string, unknown>>): readonly string[] =>
   Object.entries(values).flatMap(([key, value]) =>
-    value === undefined ? [] : [`--${key.replaceAll("_", "-")}`, String(value)],
+    value === undefined
+      ? []
+      : [`--${key.replaceAll("_", "-")}`, typeof value === "string" ? value : JSON.stringify(value)],
   );

@@ -56,7 +56,7 @@ async function run(
   const started = (): string[] => events.filter(({ type }) => type === "run_started").map(({ id }) => id);
   for (;;) {
     const next = await running.next();
-    if (next.done === true) return { plan, events, started: started(), outcome: next.value as StudyOutcome };
+    if (next.done === true) return { plan, events, started: started(), outcome: next.value };
     events.push(next.value);
     if (next.value.type === "run_progress" && next.value.id === interrupt_at) interrupt.abort();
   }

@@ -116,7 +116,7 @@ describe("parseMetricsLine", () => {
     const { pass_at: _, ...rest } = result;
     expect(parsed).toEqual({
       type: "evaluated",
-      points: [{ step: 0, split: "test", ...rest, values: { "pass_at.1": 0.5 } }],
+      points: [{ step: 0, split: "test", ...rest, correct: null, values: { "pass_at.1": 0.5 } }],
     });
   });
 
