@@ -94,6 +94,8 @@ Napi::Object write_timings(Napi::Env env, const core::RolloutTimings& timings) {
   object.Set("prefill_seconds", timings.prefill_seconds);
   object.Set("decode_seconds", timings.decode_seconds);
   object.Set("sampling_seconds", timings.sampling_seconds);
+  object.Set("prefilled_prompts", static_cast<double>(timings.prefilled_prompts));
+  object.Set("vision_images", static_cast<double>(timings.vision_images));
   return object;
 }
 

@@ -165,7 +165,7 @@ std::shared_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions 
       if (!linear.packed.panels.defined()) linear.pack();
     });
   const auto& spec = policy_->spec();
-  options.sample.banned = {spec.image_token_id, spec.video_token_id};
+  for (auto& setting : options.settings) setting.sample.banned = {spec.image_token_id, spec.video_token_id};
   const auto check_weights = [this, opened_at = weights_version_] {
     TORCH_CHECK(
         weights_version_ == opened_at,

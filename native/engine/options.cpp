@@ -38,6 +38,15 @@ kernels::Products parse_deterministic(const std::string& name, at::ScalarType dt
   return kernels::Products::batch_invariant;
 }
 
+kernels::SampleOptions parse_sample_options(const nlohmann::json& json) {
+  const kernels::SampleOptions sample{
+      .temperature = json.at("temperature"), .top_k = json.at("top_k"), .top_p = json.at("top_p"), .banned = {}};
+  TORCH_CHECK(sample.temperature >= 0, "temperature must be 0 or more, got ", sample.temperature);
+  TORCH_CHECK(sample.top_k >= 0, "top_k must be 0 or more, got ", sample.top_k);
+  TORCH_CHECK(sample.top_p > 0 && sample.top_p <= 1, "top_p must be in (0, 1], got ", sample.top_p);
+  return sample;
+}
+
 }  // namespace
 
 at::ScalarType parse_dtype(const std::string& name) {
@@ -98,21 +107,21 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
 }
 
 rollout::SamplingOptions parse_sampling_options(const nlohmann::json& json) {
-  const rollout::SamplingOptions options{.sample = {.temperature = json.at("temperature"),
-                                                    .top_k = json.at("top_k"),
-                                                    .top_p = json.at("top_p"),
-                                                    .banned = {}},
-                                         .max_completion_tokens = json.at("max_completion_tokens"),
-                                         .stop_token_ids = json.at("stop_token_ids"),
-                                         .seed = json.at("seed"),
-                                         .step = json.at("step"),
-                                         .max_concurrent_completions = json.at("max_concurrent_completions"),
-                                         .kv_block_size = json.at("kv_block_size"),
-                                         .stream = json.at("stream")};
-  TORCH_CHECK(options.sample.temperature >= 0, "temperature must be 0 or more, got ", options.sample.temperature);
-  TORCH_CHECK(options.sample.top_k >= 0, "top_k must be 0 or more, got ", options.sample.top_k);
-  TORCH_CHECK(options.sample.top_p > 0 && options.sample.top_p <= 1, "top_p must be in (0, 1], got ",
-              options.sample.top_p);
+  rollout::SamplingOptions options{.settings = {},
+                                   .max_completion_tokens = json.at("max_completion_tokens"),
+                                   .stop_token_ids = json.at("stop_token_ids"),
+                                   .seed = json.at("seed"),
+                                   .step = json.at("step"),
+                                   .max_concurrent_completions = json.at("max_concurrent_completions"),
+                                   .kv_block_size = json.at("kv_block_size"),
+                                   .stream = json.at("stream")};
+  if (has(json, "settings") && !json["settings"].empty())
+    for (const auto& setting : json["settings"])
+      options.settings.push_back(
+          {.sample = parse_sample_options(setting), .completions_per_prompt = setting.at("completions_per_prompt")});
+  else
+    options.settings.push_back({.sample = parse_sample_options(json), .completions_per_prompt = 1});
+  for (const auto& setting : options.settings) check_positive("completions_per_prompt", setting.completions_per_prompt);
   check_positive("max_completion_tokens", options.max_completion_tokens);
   check_positive("max_concurrent_completions", options.max_concurrent_completions);
   check_positive("kv_block_size", options.kv_block_size);

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { trackersSchema } from "../trackers/registry.js";
 import { healthSchema } from "./health.js";
 import { loraSchema } from "./lora.js";
+import { findProtocol, protocol_names } from "./protocols.js";
 
 /** Blocks that `train` and `sft` share. Every default stands here and nowhere else. */
 
@@ -89,23 +90,39 @@ export const evaluationSettingSchema = z.strictObject({
 });
 export type EvaluationSetting = z.infer<typeof evaluationSettingSchema>;
 
-export const evaluateSchema = z.strictObject({
+const evaluateShape = z.strictObject({
   /**
    * validation, test and names of `datasets.tests`; validation or test is left out where it is not given. Choose by
    * validation, report on test.
    */
   splits: z.array(z.string()).default(["validation"]),
-  /** Steps between evaluations; 0 evaluates only before and after training. */
+  /** Steps between evaluations; 0 evaluates only before and after training, unless every_epochs is given. */
   every_steps: size.default(0),
+  /** Passes over the training set between evaluations, by the first step that completes one; may be a fraction. */
+  every_epochs: z.number().positive().optional(),
   before_training: z.boolean().default(true),
   /** Items taken from the front of the split; null takes all. */
   max_items: count.nullable().default(null),
-  settings: z
-    .array(evaluationSettingSchema)
-    .min(1)
-    .default([evaluationSettingSchema.parse({ name: "greedy" })])
-    .refine((list) => new Set(list.map((s) => s.name)).size === list.length, "two settings have the same name"),
+  /** A list, or the name of a protocol: paper. Settings with one assistant_prefix share a prompt's computation. */
+  settings: z.preprocess(
+    (value, context) => {
+      if (typeof value !== "string") return value;
+      const settings = findProtocol(value);
+      if (settings === undefined)
+        context.addIssue({ code: "custom", message: `"${value}" is no protocol; there is: ${protocol_names}` });
+      return settings ?? [{ name: "greedy" }];
+    },
+    z
+      .array(evaluationSettingSchema)
+      .min(1)
+      .default([evaluationSettingSchema.parse({ name: "greedy" })])
+      .refine((list) => new Set(list.map((s) => s.name)).size === list.length, "two settings have the same name"),
+  ),
 });
+export const evaluateSchema = evaluateShape.refine(
+  ({ every_steps, every_epochs }) => every_steps === 0 || every_epochs === undefined,
+  { path: ["every_epochs"], message: "give every_steps or every_epochs, not both" },
+);
 export type EvaluateConfig = z.infer<typeof evaluateSchema>;
 
 export const checkpointSchema = z.strictObject({

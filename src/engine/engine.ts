@@ -137,6 +137,14 @@ export interface ModelInfo {
   readonly video_token_id: number;
 }
 
+/** How some of a prompt's completions are drawn. */
+export interface DrawSetting {
+  readonly temperature: number;
+  readonly top_k: number;
+  readonly top_p: number;
+  readonly completions_per_prompt: number;
+}
+
 export interface SamplingOptions {
   /** 0 is greedy (log-probs are then those of temperature 1). */
   readonly temperature: number;
@@ -144,6 +152,12 @@ export interface SamplingOptions {
   readonly top_k: number;
   /** Keep the smallest set of tokens whose probability reaches p; 1 keeps all. */
   readonly top_p: number;
+  /**
+   * Several ways to draw one prompt's completions, in place of the three above and in sample order; the prompt is computed
+   * once for all. Random keys count samples from 0 in each setting, so that each draws what it would draw alone. Whoever
+   * adds prompts asks for the sum of their completions_per_prompt.
+   */
+  readonly settings?: readonly DrawSetting[] | undefined;
   readonly max_completion_tokens: number;
   /** Sampling any of these ends the completion; the token is kept. */
   readonly stop_token_ids: readonly number[];
@@ -203,6 +217,10 @@ export interface RolloutTimings {
   readonly decode_seconds: number;
   /** Draws from logits. */
   readonly sampling_seconds: number;
+  /** Prompts computed: each once, however many completions it has. */
+  readonly prefilled_prompts: number;
+  /** Images whose features were asked for, kept ones too. */
+  readonly vision_images: number;
 }
 
 /** Rewards of one rollout batch, row by row. `breakdown` holds the parts before weights. */

@@ -38,3 +38,15 @@ export async function openSplits(
   }
   return Object.fromEntries(opened);
 }
+
+/** Fractional; undefined without `evaluate.every_epochs`. */
+export function stepsBetweenEvaluations(config: TrainConfig | SftConfig, num_items: number | undefined): number | undefined {
+  const { every_epochs } = config.evaluate;
+  if (every_epochs === undefined) return undefined;
+  if (num_items !== undefined) return (every_epochs * num_items) / config.prompts_per_step;
+  throw new UserError(
+    "CONFIG_INVALID",
+    "evaluate.every_epochs: the training set has no known size, so its passes cannot be counted",
+    "Give evaluate.every_steps instead.",
+  );
+}

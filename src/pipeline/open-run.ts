@@ -15,7 +15,7 @@ import { type Drawn, draw } from "./draw.js";
 import { evaluator } from "./evaluator.js";
 import { engineOptions, type Needs } from "./engine-options.js";
 import type { Loop } from "./loop.js";
-import { isIndexed, openSplits, openTrainingSet, withPinnedData } from "./open-data.js";
+import { isIndexed, openSplits, openTrainingSet, stepsBetweenEvaluations, withPinnedData } from "./open-data.js";
 import { checkAdapterFolder } from "./adapter-folder.js";
 import { interruptible } from "./interruptible.js";
 import { locateModels } from "./model-folder.js";
@@ -150,9 +150,14 @@ function assembleRun(parts: Parts): OpenRun {
       num_parameters: engine.model.num_parameters,
       num_trainable_parameters: engine.model.num_trainable_parameters,
       evaluate_every_steps: config.evaluate.every_steps,
+      evaluate_every_passes: stepsBetweenEvaluations(config, num_items),
+      checkpoint_at_evaluations: config.evaluate.every_epochs !== undefined && config.checkpoint.keep_best > 0,
       evaluate_before_training: config.evaluate.before_training,
       checkpoint_every_steps: config.checkpoint.every_steps,
       splits: Object.keys(splits),
+      datasets: Object.fromEntries(
+        Object.entries(config.datasets).flatMap(([split, dataset]) => (dataset === null ? [] : [[split, dataset.name]])),
+      ),
       evaluate: evaluator({
         ...{ engine, processor, config, splits, known_images },
         ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },

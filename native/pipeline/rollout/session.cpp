@@ -24,6 +24,10 @@ Session::Session(const models::Model& model, SamplingOptions options, batches::P
 void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_prompt) {
   check_weights_();
   TORCH_CHECK(completions_per_prompt > 0, "completions_per_prompt must be positive, got ", completions_per_prompt);
+  int64_t of_settings = 0;
+  for (const auto& setting : options_.settings) of_settings += setting.completions_per_prompt;
+  TORCH_CHECK(options_.settings.size() == 1 || of_settings == completions_per_prompt, "completions_per_prompt is ",
+              completions_per_prompt, ", but the sampling settings ask for ", of_settings, " together");
   const auto offsets = batches::values<int32_t>(prompts.offsets);
   const auto tokens = batches::values<int32_t>(prompts.token_ids);
   const auto prompt_of = [&](int64_t row) { return tokens.subspan(offsets[row], offsets[row + 1] - offsets[row]); };
@@ -37,11 +41,19 @@ void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_p
                         .blocks = {},
                         .logits = {},
                         .waiting = completions_per_prompt});
-    for (int64_t sample = 0; sample < completions_per_prompt; ++sample) {
+    size_t setting = 0;
+    int64_t setting_index = 0;
+    for (int64_t sample = 0; sample < completions_per_prompt; ++sample, ++setting_index) {
+      if (setting + 1 < options_.settings.size() && setting_index == options_.settings[setting].completions_per_prompt) {
+        setting += 1;
+        setting_index = 0;
+      }
       waiting_.push_back(completions_.size());
       completions_.push_back(
           std::make_unique<Completion>(Completion{.prompt_index = static_cast<int64_t>(prompts_.size()) - 1,
                                                   .sample_index = static_cast<int32_t>(sample),
+                                                  .setting = setting,
+                                                  .setting_index = static_cast<uint32_t>(setting_index),
                                                   .token_ids = {},
                                                   .logprobs = {},
                                                   .sampling_logprobs = {},
@@ -150,6 +162,8 @@ void Session::prefill(size_t first_waiting) {
   }
   PrefillContext context(cache_, boundaries, at::tensor(rows, at::kLong));
   timings_.prefill_seconds += watch.lap();
+  timings_.prefilled_prompts += static_cast<int64_t>(chosen.size());
+  timings_.vision_images += static_cast<int64_t>(image_ids.size());
   const auto features = features_of_(image_ids);
   timings_.vision_seconds += watch.lap();
   const auto embedded = model_.embed(at::tensor(token_ids, at::kLong), features);
@@ -166,11 +180,11 @@ void Session::prefill(size_t first_waiting) {
 void Session::draw(Completion& completion, std::span<const float> logits, std::vector<float>& scratch) {
   const auto& prompt = prompts_[static_cast<size_t>(completion.prompt_index)];
   const auto position = static_cast<uint32_t>(completion.token_ids.size());
-  const auto drawn = kernels::sample(logits, options_.sample,
+  const auto drawn = kernels::sample(logits, options_.settings[completion.setting].sample,
                                      core::uniform({.seed = options_.seed,
                                                     .step = options_.step,
                                                     .prompt_id = static_cast<uint64_t>(prompt.id),
-                                                    .sample_index = static_cast<uint32_t>(completion.sample_index),
+                                                    .sample_index = completion.setting_index,
                                                     .position = position}),
                                      scratch);
   completion.token_ids.push_back(static_cast<int32_t>(drawn.token));

@@ -14,9 +14,15 @@
 
 namespace sightloop::rollout {
 
+// How some of a prompt's completions are drawn. Their random keys count samples from 0.
+struct DrawSetting {
+  kernels::SampleOptions sample;
+  int64_t completions_per_prompt = 0;
+};
+
 // Fields as SamplingOptions in the TypeScript layer.
 struct SamplingOptions {
-  kernels::SampleOptions sample;
+  std::vector<DrawSetting> settings;  // in sample order; one alone draws as many as add() asks for
   int64_t max_completion_tokens = 0;
   std::vector<int64_t> stop_token_ids;
   uint64_t seed = 0, step = 0;
@@ -29,6 +35,8 @@ struct SamplingOptions {
 struct Completion {
   int64_t prompt_index = 0;  // place of its prompt in the session, in the order of add()
   int32_t sample_index = 0;
+  size_t setting = 0;         // index into SamplingOptions::settings
+  uint32_t setting_index = 0;  // of this sample in its setting: what random keys depend on
   std::vector<int32_t> token_ids;
   std::vector<float> logprobs, sampling_logprobs;
   std::optional<batches::FinishReason> finish_reason;

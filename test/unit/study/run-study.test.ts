@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { StudyEvent } from "../../../src/study/events.js";
 import { planStudy } from "../../../src/study/plan.js";
 import { studyReport } from "../../../src/study/report/study-report.js";
-import { runStudy, type StudyOutcome } from "../../../src/study/run-study.js";
+import { runStudy } from "../../../src/study/run-study.js";
 import { readState } from "../../../src/study/state.js";
 
 let root: string;
