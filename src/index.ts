@@ -9,7 +9,7 @@ export type * from "./engine/engine.js";
 export { openEngine } from "./engine/native-engine.js";
 export { type Divergence, DivergenceError, USER_ERROR_CODES, UserError, type UserErrorCode } from "./errors.js";
 export { evaluate, type EvaluateOptions, type EvaluationSetting } from "./evaluate/evaluate.js";
-export type { EvaluationResult } from "./evaluate/result.js";
+export type { Evaluation, EvaluationResult, EvaluationSample, VisualGain } from "./evaluate/result.js";
 export { loadProcessor, type Processor, type PromptOptions } from "./pipeline/data/processor.js";
 export { buildPrompts, type BuildPromptsOptions } from "./pipeline/data/prompts.js";
 export type { IndexedSamples, SampleSource, StreamedSample } from "./pipeline/data/stream.js";

@@ -30,6 +30,7 @@ export function checkBest(config: Config, issue: (path: (string | number)[], mes
       ["checkpoint", "best_by", "metric"],
       `is not computed with ${setting.completions_per_prompt} completions per prompt: ${metric}`,
     );
+  if (config.evaluate.every_epochs !== undefined) return; // every evaluation has a checkpoint then
   const every = config.evaluate.every_steps;
   if (every === 0 || every_steps === 0 || every_steps % every !== 0)
     issue(

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { healthSchema } from "./health.js";
 import { loraSchema } from "./lora.js";
+import { findProtocol, protocol_names } from "./protocols.js";
 
 /** Blocks that `train` and `sft` share. Every default stands here and nowhere else. */
 
@@ -88,20 +89,36 @@ export const evaluationSettingSchema = z.strictObject({
 });
 export type EvaluationSetting = z.infer<typeof evaluationSettingSchema>;
 
-export const evaluateSchema = z.strictObject({
+const evaluateShape = z.strictObject({
   /** Those of `datasets` to evaluate; one that is not given there is left out. Choose by validation, report on test. */
   splits: z.array(z.enum(["validation", "test"])).default(["validation"]),
-  /** Steps between evaluations; 0 evaluates only before and after training. */
+  /** Steps between evaluations; 0 evaluates only before and after training, unless every_epochs is given. */
   every_steps: size.default(0),
+  /** Passes over the training set between evaluations, by the first step that completes one; may be a fraction. */
+  every_epochs: z.number().positive().optional(),
   before_training: z.boolean().default(true),
   /** Items taken from the front of the split; null takes all. */
   max_items: count.nullable().default(null),
-  settings: z
-    .array(evaluationSettingSchema)
-    .min(1)
-    .default([evaluationSettingSchema.parse({ name: "greedy" })])
-    .refine((list) => new Set(list.map((s) => s.name)).size === list.length, "two settings have the same name"),
+  /** A list, or the name of a protocol: paper. */
+  settings: z.preprocess(
+    (value, context) => {
+      if (typeof value !== "string") return value;
+      const settings = findProtocol(value);
+      if (settings === undefined)
+        context.addIssue({ code: "custom", message: `"${value}" is no protocol; there is: ${protocol_names}` });
+      return settings ?? [{ name: "greedy" }];
+    },
+    z
+      .array(evaluationSettingSchema)
+      .min(1)
+      .default([evaluationSettingSchema.parse({ name: "greedy" })])
+      .refine((list) => new Set(list.map((s) => s.name)).size === list.length, "two settings have the same name"),
+  ),
 });
+export const evaluateSchema = evaluateShape.refine(
+  ({ every_steps, every_epochs }) => every_steps === 0 || every_epochs === undefined,
+  { path: ["every_epochs"], message: "give every_steps or every_epochs, not both" },
+);
 export type EvaluateConfig = z.infer<typeof evaluateSchema>;
 
 export const checkpointSchema = z.strictObject({

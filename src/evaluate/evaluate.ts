@@ -1,13 +1,13 @@
-import { flatValues, strings } from "../batches/columns.js";
 import type { Engine } from "../engine/engine.js";
 import type { Processor } from "../pipeline/data/processor.js";
-import { buildPrompts } from "../pipeline/data/prompts.js";
-import type { IndexedSamples, StreamedSample } from "../pipeline/data/stream.js";
-import { collect, completionLengths } from "../pipeline/rollout/collect.js";
+import type { IndexedSamples } from "../pipeline/data/stream.js";
 import { openGrader } from "../rewards/grader.js";
 import type { RewardInput } from "../rewards/reward.js";
-import type { EvaluationResult } from "./result.js";
-import { bootstrap, passAtK, wilson } from "./statistics.js";
+import { variants } from "./controls.js";
+import { answerClasses } from "./majority.js";
+import type { Control, Evaluation, EvaluationSample } from "./result.js";
+import { sampleChunk } from "./sample-chunk.js";
+import { summary, visualGain } from "./summary.js";
 
 /** How completions are sampled; temperature 0 is greedy. */
 export interface EvaluationSetting {
@@ -20,13 +20,15 @@ export interface EvaluationSetting {
   readonly assistant_prefix: string;
 }
 
-type IsCorrect = (input: RewardInput) => boolean | Promise<boolean>;
+export type IsCorrect = (input: RewardInput) => boolean | Promise<boolean>;
 
 export interface EvaluateOptions {
   readonly engine: Engine;
   readonly processor: Processor;
   readonly samples: IndexedSamples;
   readonly settings: readonly EvaluationSetting[];
+  /** Evaluated besides the items as they are; see docs/evaluation.md. */
+  readonly controls?: readonly Exclude<Control, "none">[] | undefined;
   /** Items taken from the front; null takes all. */
   readonly max_items: number | null;
   readonly system_prompt: string | null;
@@ -46,113 +48,77 @@ export interface EvaluateOptions {
 const accuracy = { name: "accuracy", weight: 1, on_error: "zero" } as const;
 const judging_limit_ms = 10_000;
 
-interface Tally {
-  readonly correct: number[];
-  completion_tokens: number;
-  num_truncated: number;
-}
-
 /**
- * Accuracy of every setting over the same items. Prompt ids are the items' positions and the step is 0, so that two
- * evaluations with one seed draw the same random numbers whatever was trained between them.
+ * Every setting over the same items, and over each control's. Prompt ids are the items' positions, the step is 0 and samples
+ * count from 0 in each setting, so that two evaluations with one seed draw the same random numbers whatever was trained between
+ * them, and whatever other settings stand beside. Images are read once for all settings; a prompt is computed once in each.
  */
 export async function* evaluate(
   options: EvaluateOptions,
-): AsyncGenerator<{ readonly done: number; readonly total: number }, readonly EvaluationResult[]> {
-  const { samples, settings } = options;
+): AsyncGenerator<{ readonly done: number; readonly total: number }, Evaluation> {
+  const { samples, settings, controls = [], seed, signal } = options;
   await using grader = await openGrader([accuracy], { timeout_ms: judging_limit_ms });
-  const isAccurate: IsCorrect = async (input) => (await grader.grade(input, options.signal)).reward > 0.5;
+  const isAccurate: IsCorrect = async (input) => (await grader.grade(input, signal)).reward > 0.5;
   const judged = { ...options, isCorrect: options.isCorrect ?? isAccurate };
   const num_items = Math.min(samples.length, options.max_items ?? Infinity);
-  const total = num_items * settings.reduce((sum, setting) => sum + setting.completions_per_prompt, 0);
+  const shown = await variants(samples, num_items, controls, seed);
+  const per_item = settings.reduce((sum, setting) => sum + setting.completions_per_prompt, 0);
+  const total = per_item * shown.reduce((sum, { items }) => sum + items.length, 0);
+  const widest = Math.max(...settings.map(({ completions_per_prompt }) => completions_per_prompt));
+  const at_once = Math.max(64, Math.ceil((4 * options.max_concurrent_completions) / widest));
+
+  const found = new Map<string, EvaluationSample[]>();
   let before = 0;
-  const results: EvaluationResult[] = [];
-  for (const setting of settings) {
-    const tally: Tally = { correct: [], completion_tokens: 0, num_truncated: 0 };
-    const at_once = Math.max(64, Math.ceil((4 * options.max_concurrent_completions) / setting.completions_per_prompt));
-    for (let start = 0; start < num_items; start += at_once) {
-      const indices = Array.from({ length: Math.min(at_once, num_items - start) }, (_, i) => start + i);
+  for (const { control, items, get } of shown)
+    for (let start = 0; start < items.length; start += at_once) {
       const chunk = await Promise.all(
-        indices.map(async (prompt_id): Promise<StreamedSample> => ({
-          prompt_id,
-          sample: await samples.get(prompt_id),
-        })),
+        items.slice(start, start + at_once).map(async (prompt_id) => ({ prompt_id, sample: await get(prompt_id) })),
       );
-      for await (const { done } of evaluateChunk(judged, setting, chunk, tally)) yield { done: before + done, total };
-      before += chunk.length * setting.completions_per_prompt;
+      for (const setting of settings) {
+        const sampling = sampleChunk(judged, control, setting, chunk);
+        let next = await sampling.next();
+        for (; next.done !== true; next = await sampling.next()) yield { done: before + next.value.done, total };
+        before += next.value.length;
+        for (const sample of next.value) push(found, key(control, sample.setting), sample);
+      }
+      await options.engine.pruneImages([]);
     }
-    results.push(summary(setting, num_items, tally, options.seed));
-  }
-  return results;
-}
 
-async function* evaluateChunk(
-  options: EvaluateOptions & { readonly isCorrect: IsCorrect },
-  setting: EvaluationSetting,
-  chunk: readonly StreamedSample[],
-  tally: Tally,
-): AsyncGenerator<{ readonly done: number }> {
-  const { engine, processor, signal, isCorrect } = options;
-  const { temperature, top_k, top_p, completions_per_prompt, assistant_prefix } = setting;
-  const prompts = await buildPrompts(engine, processor, chunk, {
-    system_prompt: options.system_prompt ?? undefined,
-    assistant_prefix,
-    max_prompt_tokens: options.max_prompt_tokens,
-    max_image_pixels: options.max_image_pixels,
-    known_images: options.known_images,
-    signal,
-  });
-  const sample_of = new Map(chunk.map(({ prompt_id, sample }) => [prompt_id, sample]));
-  const { rollouts, rewards } = yield* collect(engine, prompts, {
-    completions_per_prompt,
-    sampling: {
-      ...{ temperature, top_k, top_p, seed: options.seed, step: 0, stream: false },
-      max_completion_tokens: options.max_completion_tokens,
-      stop_token_ids: processor.stop_token_ids,
-      max_concurrent_completions: options.max_concurrent_completions,
-      kv_block_size: options.kv_block_size,
-    },
-    decode: (ids) => assistant_prefix + processor.decode(ids, { skip_special_tokens: true }),
-    grade: async (prompt_id, completion, { finish_reason, token_ids }) => {
-      const sample = sample_of.get(prompt_id)!;
-      const correct = await isCorrect({
-        ...{ completion, sample, prompt: sample.question, answer: sample.answer },
-        finish_reason: finish_reason ?? "length",
-        token_count: token_ids.length,
-        max_completion_tokens: options.max_completion_tokens,
-      });
-      return { reward: correct ? 1 : 0, breakdown: {} };
-    },
-    signal,
-  });
-  const row_of = new Map(chunk.map(({ prompt_id }, i) => [prompt_id, tally.correct.length + i]));
-  for (const row of row_of.values()) tally.correct[row] = 0;
-  flatValues<BigInt64Array>(rollouts, "prompt_id").forEach((id, row) => {
-    tally.correct[row_of.get(Number(id))!]! += rewards.reward[row]!;
-  });
-  tally.completion_tokens += completionLengths(rollouts).reduce((sum, length) => sum + length, 0);
-  tally.num_truncated += strings(rollouts, "finish_reason").filter((reason) => reason === "length").length;
-  await engine.pruneImages([]);
-}
-
-function summary(setting: EvaluationSetting, num_items: number, tally: Tally, seed: number): EvaluationResult {
-  const n = setting.completions_per_prompt;
-  const shares = tally.correct.map((correct) => correct / n);
-  const mean = (values: readonly number[]): number =>
-    values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
-  const pass_at: Record<number, number> = {};
-  for (let k = 1; k <= n; k *= 2) pass_at[k] = mean(tally.correct.map((correct) => passAtK(n, correct, k)));
-  pass_at[n] ??= mean(tally.correct.map((correct) => passAtK(n, correct, n)));
-  const num_completions = Math.max(1, num_items * n);
-  return {
-    setting: setting.name,
-    num_items,
-    completions_per_prompt: n,
-    accuracy: mean(shares),
-    interval: n === 1 ? wilson(mean(shares) * num_items, num_items) : bootstrap(shares, seed),
-    pass_at,
-    mean_completion_length: tally.completion_tokens / num_completions,
-    truncated: tally.num_truncated / num_completions,
-    correct: tally.correct,
+  const isSame = async (a: string, b: string): Promise<boolean> => {
+    const sample = { id: "", question: "", answer: b, images: [] };
+    const completion = `\\boxed{${a}}`;
+    const length = { finish_reason: "stop", token_count: 0, max_completion_tokens: 0 } as const;
+    return isAccurate({ completion, sample, prompt: "", answer: b, ...length });
   };
+  const all: EvaluationSample[] = [];
+  const results = [];
+  for (const { control } of shown)
+    for (const { name: setting, completions_per_prompt: n } of settings) {
+      const these = found.get(key(control, setting)) ?? [];
+      const classes = await Promise.all(
+        Array.from({ length: these.length / n }, (_, i) => answerClasses(these.slice(i * n, (i + 1) * n), isSame)),
+      );
+      results.push(summary({ setting, control, completions_per_prompt: n }, { samples: these, classes }, seed));
+      for (const sample of these) all.push(sample);
+    }
+  signal?.throwIfAborted();
+  const visual_gain = controls.flatMap((control) =>
+    settings.map(({ name: setting, completions_per_prompt }) =>
+      visualGain(
+        found.get(key("none", setting)) ?? [],
+        found.get(key(control, setting)) ?? [],
+        { setting, control, completions_per_prompt },
+        seed,
+      ),
+    ),
+  );
+  return { results, visual_gain, samples: all };
+}
+
+const key = (control: Control, setting: string): string => `${control}/${setting}`;
+
+function push<T>(lists: Map<string, T[]>, name: string, value: T): void {
+  const list = lists.get(name);
+  if (list === undefined) lists.set(name, [value]);
+  else list.push(value);
 }

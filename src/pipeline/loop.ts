@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { UserError } from "../errors.js";
-import type { EvaluationResult } from "../evaluate/result.js";
+import type { Evaluation, EvaluationResult } from "../evaluate/result.js";
+import { sampleBatch } from "../evaluate/sample-batch.js";
 import type { HealthMonitor } from "../health/monitor.js";
 import type { RunRecord, StepRecord } from "../reports/run-folder.js";
 import type { BestModel, CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
@@ -15,11 +16,17 @@ export interface Loop {
   readonly num_trainable_parameters: number;
   /** Steps between evaluations and checkpoints; 0: only at the end. */
   readonly evaluate_every_steps: number;
+  /** Steps between evaluations where epochs are counted, which need not be whole; undefined where they are not. */
+  readonly evaluate_every_passes?: number | undefined;
+  /** Every evaluation has a checkpoint, whatever checkpoint_every_steps is. */
+  readonly checkpoint_at_evaluations?: boolean | undefined;
   readonly evaluate_before_training: boolean;
   readonly checkpoint_every_steps: number;
   /** Splits to evaluate, in order; empty where nothing is evaluated. */
   readonly splits: readonly string[];
-  readonly evaluate: (split: string, signal: AbortSignal) => AsyncGenerator<Progress, readonly EvaluationResult[]>;
+  /** Names of their datasets, for the evaluations' files. */
+  readonly datasets?: Readonly<Record<string, string>> | undefined;
+  readonly evaluate: (split: string, signal: AbortSignal) => AsyncGenerator<Progress, Evaluation>;
   /**
    * One step: learns, and returns what to record; undefined if the data has ended. Rejects without having learned if the
    * signal aborts.
@@ -77,7 +84,7 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
         at = { ...at, evaluated: true, score };
         if (score !== null && saved?.step === at.step) await record.evaluatedCheckpoint(at);
       }
-      if (at.step > 0 && saved?.step !== at.step && isDue(at.step, loop.checkpoint_every_steps, steps))
+      if (at.step > 0 && saved?.step !== at.step && isCheckpointDue(loop, at.step, steps))
         saved = (yield* save(loop, at, true)) ?? saved;
       if (at.step >= steps) break;
       signal.throwIfAborted();
@@ -127,22 +134,35 @@ const isDue = (step: number, every: number, last: number): boolean =>
 
 function isEvaluationDue(loop: Loop, step: number, last: number): boolean {
   if (loop.splits.length === 0) return false;
-  return step === 0 ? loop.evaluate_before_training : isDue(step, loop.evaluate_every_steps, last);
+  if (step === 0) return loop.evaluate_before_training;
+  return isDue(step, loop.evaluate_every_steps, last) || completesPass(step, loop.evaluate_every_passes);
 }
+
+/** Whether a multiple of `every`, a number of steps, lies after step - 1 and not after `step`. */
+function completesPass(step: number, every: number | undefined): boolean {
+  if (every === undefined) return false;
+  const passes = (at: number): number => Math.floor(at / every + 1e-9);
+  return passes(step) > passes(step - 1);
+}
+
+const isCheckpointDue = (loop: Loop, step: number, last: number): boolean =>
+  isDue(step, loop.checkpoint_every_steps, last) ||
+  (loop.checkpoint_at_evaluations === true && isEvaluationDue(loop, step, last));
 
 async function* evaluateAt(
   loop: Loop,
   step: number,
   signal: AbortSignal,
 ): AsyncGenerator<ProgressEvent | EvaluatedEvent, number | null> {
-  const all: EvaluatedEvent[] = [];
+  const all: (EvaluatedEvent & { readonly samples: Evaluation["samples"] })[] = [];
   for (const split of loop.splits) {
-    const results = yield* withPhase(loop.evaluate(split, signal), step, "evaluate", "completions");
-    all.push({ type: "evaluated", step, split, results });
+    const { results, samples } = yield* withPhase(loop.evaluate(split, signal), step, "evaluate", "completions");
+    all.push({ type: "evaluated", step, split, results, samples });
   }
   // Recorded together: an interrupted evaluation leaves nothing, and is done again after a resume.
-  for (const event of all) {
-    await loop.record.evaluated(step, event.split, event.results.map(withoutItems));
+  for (const { samples, ...event } of all) {
+    const rows = sampleBatch(samples, { dataset: loop.datasets?.[event.split] ?? "", split: event.split });
+    await loop.record.evaluated(step, event.split, event.results.map(withoutItems), rows);
     yield event;
   }
   return all.reduce<number | null>((score, { split, results }) => score ?? loop.score(split, results), null);

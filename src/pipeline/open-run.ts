@@ -162,9 +162,16 @@ function assembleRun(parts: Parts): OpenRun {
       num_parameters: engine.model.num_parameters,
       num_trainable_parameters: engine.model.num_trainable_parameters,
       evaluate_every_steps: config.evaluate.every_steps,
+      evaluate_every_passes: stepsBetweenEvaluations(config, num_items),
+      checkpoint_at_evaluations: config.evaluate.every_epochs !== undefined && config.checkpoint.keep_best > 0,
       evaluate_before_training: config.evaluate.before_training,
       checkpoint_every_steps: config.checkpoint.every_steps,
       splits: Object.keys(splits),
+      datasets: Object.fromEntries(
+        Object.entries(config.datasets).flatMap(([split, dataset]) =>
+          dataset === null ? [] : [[split, dataset.name]],
+        ),
+      ),
       evaluate: evaluator({
         ...{ engine, processor, config, splits, known_images },
         ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
@@ -205,6 +212,17 @@ function withPinnedData<T extends TrainConfig | SftConfig>(config: T, source: Sa
   const path = "pinned_path" in source ? source.pinned_path : undefined;
   if (path === undefined || !("path" in config.datasets.train)) return config;
   return { ...config, datasets: { ...config.datasets, train: { ...config.datasets.train, path } } };
+}
+
+function stepsBetweenEvaluations(config: TrainConfig | SftConfig, num_items: number | undefined): number | undefined {
+  const { every_epochs } = config.evaluate;
+  if (every_epochs === undefined) return undefined;
+  if (num_items !== undefined) return (every_epochs * num_items) / config.prompts_per_step;
+  throw new UserError(
+    "CONFIG_INVALID",
+    "evaluate.every_epochs: the training set has no known size, so its passes cannot be counted",
+    "Give evaluate.every_steps instead.",
+  );
 }
 
 const isIndexed = (source: SampleSource): source is IndexedSamples => "get" in source && "length" in source;

@@ -4,6 +4,7 @@ import { UserError } from "../errors.js";
 import { truncateAlarms } from "./alarms-file.js";
 import { type Checkpoint, latestCheckpoint, removeAfter } from "./checkpoints.js";
 import { differingKeys } from "./config-file.js";
+import { removeEvaluationsAfter } from "./evaluation-files.js";
 import { truncateMetrics } from "./metrics-file.js";
 import { rolloutFilesAfter } from "./rollout-files.js";
 
@@ -40,6 +41,7 @@ export async function rewind({
   const step = checkpoint?.cursor.step ?? 0;
   await removeAfter(checkpoints, checkpoint === undefined ? -1 : step);
   await truncateMetrics(join(folder, "metrics.jsonl"), step, checkpoint?.cursor.evaluated ?? false);
+  await removeEvaluationsAfter(join(folder, "evaluations"), step, !(checkpoint?.cursor.evaluated ?? false));
   await truncateAlarms(join(folder, "alarms.jsonl"), step);
   const rollouts = join(folder, "rollouts");
   for (const name of await rolloutFilesAfter(rollouts, step)) await rm(join(rollouts, name), { force: true });

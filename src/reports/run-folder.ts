@@ -14,6 +14,7 @@ import {
   rescoreCheckpoint,
   writeCheckpoint,
 } from "./checkpoints.js";
+import { writeEvaluation } from "./evaluation-files.js";
 import { configHash, configYaml } from "./config-file.js";
 import { isLeftover, makeFolder, namesIn, sweep, writeAtomically, writing } from "./files.js";
 import { writeDiverged } from "./diverged-files.js";
@@ -54,7 +55,8 @@ export interface RunRecord extends AsyncDisposable {
   diverged(batch: DivergedBatch): Promise<string | null>;
   /** One line of alarms.jsonl. */
   alarm(event: AlarmEvent): Promise<void>;
-  evaluated(step: number, split: string, results: readonly object[]): Promise<void>;
+  /** One line of metrics.jsonl and, with the completions, a file in evaluations/. */
+  evaluated(step: number, split: string, results: readonly object[], samples?: RecordBatch): Promise<void>;
   checkpoint(cursor: Omit<Cursor, "config_hash">, write: CheckpointWrite): Promise<string | null>;
   /** Of a checkpoint that was written before its evaluation. */
   evaluatedCheckpoint(cursor: Omit<Cursor, "config_hash">): Promise<void>;
@@ -70,7 +72,8 @@ export interface RunFolderOptions {
 }
 
 /**
- * Opens a run folder for one process: config.yaml, manifest.json, metrics.jsonl, alarms.jsonl, rollouts/, images/, checkpoints/.
+ * Opens a run folder for one process: config.yaml, manifest.json, metrics.jsonl, alarms.jsonl, rollouts/, evaluations/, images/,
+ * checkpoints/.
  * With `resume`, everything after the latest checkpoint is removed.
  * @throws UserError if the folder is in use, is not empty, or holds a run of another config
  */
@@ -83,7 +86,7 @@ export async function openRunFolder(options: RunFolderOptions): Promise<RunRecor
     const unlock = await lockFolder(folder);
     try {
       if (!options.resume) await checkEmpty(folder); // again: another run may have come and gone meanwhile
-      for (const part of [".", "images", "rollouts", "checkpoints"]) await sweep(join(folder, part));
+      for (const part of [".", "images", "rollouts", "evaluations", "checkpoints"]) await sweep(join(folder, part));
       const resumed = options.resume ? await rewind(options) : undefined;
       await writeAtomically(join(folder, "config.yaml"), configYaml(options.config));
       const step = resumed?.cursor.step;
@@ -147,8 +150,11 @@ async function record(
         return writeDiverged(join(folder, "diverged"), { step, trajectories, texts, divergences });
       }),
     alarm: (event) => keeping(() => appendAlarm(join(folder, "alarms.jsonl"), event)),
-    evaluated: (step, split, results) =>
-      keeping(() => metrics_file.append({ type: "evaluated", step, split, results })),
+    evaluated: (step, split, results, samples) =>
+      keeping(async () => {
+        if (samples !== undefined) await writeEvaluation(join(folder, "evaluations"), step, split, samples);
+        await metrics_file.append({ type: "evaluated", step, split, results });
+      }),
     checkpoint: (cursor, write) =>
       keeping(async () => {
         await metrics_file.sync();

@@ -79,7 +79,7 @@ async function run(options: Options) {
     async *evaluate(_split, stop) {
       stop.throwIfAborted();
       yield { done: 1, total: 1 };
-      return [{ setting: "greedy", weight: double.weight }] as never;
+      return { results: [{ setting: "greedy", weight: double.weight }], visual_gain: [], samples: [] } as never;
     },
     save: async (path) => {
       const { mkdir } = await import("node:fs/promises");
