@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type BatchArithmetic, batchArithmetic } from "../config/arithmetic.js";
 import { savedParts } from "../config/lora.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
+import { splitDataset } from "../config/splits.js";
 import type { ByteProgress, Engine } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { numerics } from "../engine/numerics.js";
@@ -156,7 +157,7 @@ function assembleRun(parts: Parts): OpenRun {
       checkpoint_every_steps: config.checkpoint.every_steps,
       splits: Object.keys(splits),
       datasets: Object.fromEntries(
-        Object.entries(config.datasets).flatMap(([split, dataset]) => (dataset === null ? [] : [[split, dataset.name]])),
+        Object.keys(splits).map((split) => [split, splitDataset(config.datasets, split)?.name ?? ""]),
       ),
       evaluate: evaluator({
         ...{ engine, processor, config, splits, known_images },

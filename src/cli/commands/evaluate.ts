@@ -19,11 +19,18 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
         type: "string",
         array: true,
         nargs: 1,
-        describe: "YAML: {name, temperature, top_p, top_k, completions_per_prompt, assistant_prefix}; may be repeated; default {name: greedy}",
+        describe:
+          "YAML: {name, temperature, top_p, top_k, completions_per_prompt, assistant_prefix}; may be repeated; default {name: greedy}",
       })
       .option("protocol", { type: "string", describe: "settings by name, in place of --setting: paper" })
-      .option("controls", { type: "string", describe: "also without the images' content: blank, shuffled or both, by commas" })
-      .option("output", { type: "string", describe: "new folder for samples.arrow (a row a completion) and summary.json" })
+      .option("controls", {
+        type: "string",
+        describe: "also without the images' content: blank, shuffled or both, by commas",
+      })
+      .option("output", {
+        type: "string",
+        describe: "new folder for samples.arrow (a row a completion) and summary.json",
+      })
       .option("max-items", { type: "number", describe: "only the first ones" })
       .option("max-completion-tokens", { type: "number", default: 1024 })
       .option("max-prompt-tokens", { type: "number", default: 4096 })

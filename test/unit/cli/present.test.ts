@@ -12,8 +12,15 @@ import type { TrainEvent } from "../../../src/pipeline/events.js";
 import { formatMetric, metric, metrics } from "../../../src/reports/metrics.js";
 
 const result = (setting: string, accuracy: number, mean_completion_length = 7.25): EvaluationResult => ({
-  ...{ setting, accuracy, mean_completion_length, num_items: 500, completions_per_prompt: 1 },
-  ...{ interval: [accuracy - 0.04, accuracy + 0.03], pass_at: { 1: accuracy }, truncated: 0.01, correct: [1, 0] },
+  ...{ setting, control: "none", accuracy, mean_completion_length, num_items: 500, completions_per_prompt: 1 },
+  ...{
+    interval: [accuracy - 0.04, accuracy + 0.03],
+    pass_at: { 1: accuracy },
+    majority_at: { 1: accuracy },
+    by_length: [],
+    truncated: 0.01,
+    correct: [1, 0],
+  },
 });
 
 const alarm = (state: "raised" | "cleared", message: string): TrainEvent => ({

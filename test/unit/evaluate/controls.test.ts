@@ -25,7 +25,11 @@ test("controls keep the number of images; blank keeps their sizes; items without
   const rows = [row("a", await picture(30), await picture(40)), row("text"), row("b", await picture(50))];
   const samples = { length: rows.length, get: (index: number) => rows[index]! };
   const [own, blank, shuffled] = await variants(samples, 3, ["blank", "shuffled"], 0);
-  expect([own!.items, blank!.items, shuffled!.items]).toEqual([[0, 1, 2], [0, 2], [0, 2]]);
+  expect([own!.items, blank!.items, shuffled!.items]).toEqual([
+    [0, 1, 2],
+    [0, 2],
+    [0, 2],
+  ]);
   const sizes = [];
   for (const image of (await blank!.get(0)).images) {
     const { width, height } = await sharp("bytes" in image ? image.bytes : image.path).metadata();
