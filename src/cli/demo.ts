@@ -139,7 +139,8 @@ async function measure(
       const next = await events.next();
       if (next.done !== true) present(next.value);
       else {
-        for (const result of next.value.results) present({ type: "note", message: `${title} on test, ${resultLine(result)}` });
+        for (const result of next.value.results)
+          present({ type: "note", message: `${title} on test, ${resultLine(result)}` });
         return next.value.results;
       }
     }

@@ -39,7 +39,17 @@ export const fashionGrid = defineDataset({
     /** Share of worked solutions that look at every cell again before they answer. */
     recheck_share: z.number().min(0).max(1).default(0),
   }),
-  async open({ split, pool, count, seed, grid: side, direct_share, recheck_share, variant, distribution }): Promise<Dataset> {
+  async open({
+    split,
+    pool,
+    count,
+    seed,
+    grid: side,
+    direct_share,
+    recheck_share,
+    variant,
+    distribution,
+  }): Promise<Dataset> {
     if (split !== "train" && pool !== undefined)
       throw new UserError(
         "CONFIG_INVALID",

@@ -40,7 +40,10 @@ export async function openSplits(
 }
 
 /** Fractional; undefined without `evaluate.every_epochs`. */
-export function stepsBetweenEvaluations(config: TrainConfig | SftConfig, num_items: number | undefined): number | undefined {
+export function stepsBetweenEvaluations(
+  config: TrainConfig | SftConfig,
+  num_items: number | undefined,
+): number | undefined {
   const { every_epochs } = config.evaluate;
   if (every_epochs === undefined) return undefined;
   if (num_items !== undefined) return (every_epochs * num_items) / config.prompts_per_step;

@@ -76,6 +76,36 @@ describe.each(Array.from({ length: num_models }, (_, seed) => seed))("random mod
     }
   });
 
+  test("several settings of one session = each alone, and each prompt is computed once", async () => {
+    const settings = [
+      { temperature: 1, top_k: 0, top_p: 1, completions_per_prompt: 3 },
+      { temperature: 0, top_k: 0, top_p: 1, completions_per_prompt: 1 },
+      { temperature: 0.6, top_k: 0, top_p: 0.8, completions_per_prompt: 2 },
+    ];
+    type Drawn = Readonly<Record<string, { ids: number[]; logprobs: number[] }>>;
+    async function drawn(overrides: Partial<SamplingOptions>, count: number, first: number): Promise<Drawn> {
+      const session = engine.rollout(options({ max_concurrent_completions: 7, ...overrides }));
+      await session.add(promptBatch([...prompts]), count);
+      const found: Record<string, { ids: number[]; logprobs: number[] }> = {};
+      for await (const { prompt_id, sample_index, token_ids, rollout_logprobs } of session)
+        found[`${prompt_id} ${first + sample_index}`] = { ids: [...token_ids], logprobs: [...rollout_logprobs] };
+      await session.finish();
+      expect(session.timings!.prefilled_prompts).toBe(prompts.length);
+      return found;
+    }
+    let first = 0;
+    let apart: Drawn = {};
+    for (const { completions_per_prompt, ...setting } of settings) {
+      apart = { ...apart, ...(await drawn(setting, completions_per_prompt, first)) };
+      first += completions_per_prompt;
+    }
+    expect(Object.keys(apart)).toHaveLength(6 * prompts.length);
+    expect(await drawn({ settings }, first, 0)).toEqual(apart);
+    const session = engine.rollout(options({ settings }));
+    await expect(session.add(promptBatch([...prompts]), first + 1)).rejects.toThrow(/settings ask for 6 together/);
+    await session[Symbol.asyncDispose]();
+  });
+
   test("sampled = scored by policy and reference, at other temperatures and with a filter too", async () => {
     for (const overrides of [{}, { temperature: 0.6 }, { temperature: 1.3, top_k: 20 }]) {
       const rollouts = await engine.generate(promptBatch([...prompts]), 4, options(overrides));

@@ -70,7 +70,8 @@ export function solutionOf(grid: Grid, style: "direct" | "worked" | "rechecked")
   if (style === "direct") return `</think> ${total}`;
   let sum = 0;
   const steps = grid.cells.map(({ name }) => ` ${name} ${grid.prices[name]} ${(sum += grid.prices[name])}`);
-  const again = style === "rechecked" ? ` wait check again ${grid.cells.map(({ name }) => name).join(" ")} ${total}` : "";
+  const again =
+    style === "rechecked" ? ` wait check again ${grid.cells.map(({ name }) => name).join(" ")} ${total}` : "";
   return `<think>${steps.join("")}${again}</think> ${total}`;
 }
 

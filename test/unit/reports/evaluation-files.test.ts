@@ -11,7 +11,15 @@ const folder = mkdtempSync(join(tmpdir(), "evaluations-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const sample = (sample_index: number, final_answer: string | null): EvaluationSample => ({
-  ...{ item: 3, item_id: "geo-3", setting: "t1.0", control: "none", sample_index, completion: "so 4 \u00b0", answer: "4" },
+  ...{
+    item: 3,
+    item_id: "geo-3",
+    setting: "t1.0",
+    control: "none",
+    sample_index,
+    completion: "so 4 \u00b0",
+    answer: "4",
+  },
   ...{ final_answer, correct: final_answer === "4", completion_length: 5, finish_reason: "stop", logprob_sum: -2.5 },
 });
 

@@ -17,7 +17,16 @@ beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), "sightloop-trackers-"
 afterEach(() => rmSync(folder, { recursive: true }));
 
 const result: EvaluationResult = {
-  ...{ setting: "t1", num_items: 4, completions_per_prompt: 2, accuracy: 0.5, interval: [0.1, 0.9] },
+  ...{
+    setting: "t1",
+    control: "none",
+    majority_at: {},
+    by_length: [],
+    num_items: 4,
+    completions_per_prompt: 2,
+    accuracy: 0.5,
+    interval: [0.1, 0.9],
+  },
   ...{ pass_at: { 1: 0.5, 2: 0.75 }, mean_completion_length: 12.5, truncated: 0.25, correct: [1, 2, 0, 1] },
 };
 const started = (step: number): TrainEvent => ({
