@@ -2,6 +2,7 @@
  * Is the report of a study of 200 steps, 3 seeds and 3 entries written in 5 s?   node bench/study-report.mjs
  * Run folders with invented contents, by the writers that training uses. Needs a built checkout.
  */
+/* global performance */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync, readFileSync, appendFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -7,6 +7,7 @@
  * memory, as the table of LOG.md. `--jobs` runs train side by side, with one thread each; a run that is finished in FOLDER
  * is not repeated. Needs a built checkout; 3 to 6 minutes a run on one core.
  */
+/* global performance */
 import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
