@@ -23,7 +23,8 @@ batches::RolloutBatch Session::collect() const {
                               .sampling_logprobs = {},
                               .finish_reasons = {},
                               .image_ids = {}};
-  if (std::ranges::any_of(options_.settings, [](const auto& setting) { return setting.sample.filters(); })) batch.sampling_logprobs = at::zeros({total}, at::kFloat);
+  if (std::ranges::any_of(options_.settings, [](const auto& setting) { return setting.sample.filters(); }))
+    batch.sampling_logprobs = at::zeros({total}, at::kFloat);
   int64_t begin = 0;
   for (int64_t row = 0; row < rows; ++row) {
     const auto& completion = *completions_[static_cast<size_t>(row)];

@@ -44,7 +44,8 @@ void Session::add(const batches::PromptBatch& prompts, int64_t completions_per_p
     size_t setting = 0;
     int64_t setting_index = 0;
     for (int64_t sample = 0; sample < completions_per_prompt; ++sample, ++setting_index) {
-      if (setting + 1 < options_.settings.size() && setting_index == options_.settings[setting].completions_per_prompt) {
+      if (setting + 1 < options_.settings.size() &&
+          setting_index == options_.settings[setting].completions_per_prompt) {
         setting += 1;
         setting_index = 0;
       }

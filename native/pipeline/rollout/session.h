@@ -35,7 +35,7 @@ struct SamplingOptions {
 struct Completion {
   int64_t prompt_index = 0;  // place of its prompt in the session, in the order of add()
   int32_t sample_index = 0;
-  size_t setting = 0;         // index into SamplingOptions::settings
+  size_t setting = 0;          // index into SamplingOptions::settings
   uint32_t setting_index = 0;  // of this sample in its setting: what random keys depend on
   std::vector<int32_t> token_ids;
   std::vector<float> logprobs, sampling_logprobs;
