@@ -5,6 +5,7 @@ import { sampleBatch } from "../evaluate/sample-batch.js";
 import type { HealthMonitor } from "../health/monitor.js";
 import type { RunRecord, StepRecord } from "../reports/run-folder.js";
 import type { BestModel, CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
+import { isCheckpointDue, isEvaluationDue } from "./schedule.js";
 import { finishStep, stoppedBy } from "./finish-step.js";
 import type { SavedParts } from "../config/lora.js";
 
@@ -128,26 +129,6 @@ async function bestModel(record: RunRecord): Promise<BestModel | undefined> {
   const best = await record.best();
   return best && { step: best.step, score: best.score, model_path: join(best.folder, "model") };
 }
-
-const isDue = (step: number, every: number, last: number): boolean =>
-  step === last || (every > 0 && step % every === 0);
-
-function isEvaluationDue(loop: Loop, step: number, last: number): boolean {
-  if (loop.splits.length === 0) return false;
-  if (step === 0) return loop.evaluate_before_training;
-  return isDue(step, loop.evaluate_every_steps, last) || completesPass(step, loop.evaluate_every_passes);
-}
-
-/** Whether a multiple of `every`, a number of steps, lies after step - 1 and not after `step`. */
-function completesPass(step: number, every: number | undefined): boolean {
-  if (every === undefined) return false;
-  const passes = (at: number): number => Math.floor(at / every + 1e-9);
-  return passes(step) > passes(step - 1);
-}
-
-const isCheckpointDue = (loop: Loop, step: number, last: number): boolean =>
-  isDue(step, loop.checkpoint_every_steps, last) ||
-  (loop.checkpoint_at_evaluations === true && isEvaluationDue(loop, step, last));
 
 async function* evaluateAt(
   loop: Loop,

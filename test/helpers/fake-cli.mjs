@@ -1,5 +1,6 @@
 // Takes the place of the command line in tests of studies: makes the files that a run makes, at once.
 // FAKE_FAIL: runs whose folder ends so fail. FAKE_SLOW: they wait to be interrupted, after their first checkpoint.
+/* global setTimeout */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
