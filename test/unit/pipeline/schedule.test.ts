@@ -25,7 +25,8 @@ describe("an evaluation is due", () => {
 });
 
 test("checkpoints follow their own steps, and evaluations where the best one is kept", () => {
-  expect(due(isCheckpointDue, { checkpoint_every_steps: 5 })).toEqual([5, 10, 12]);
+  const later = (steps: number[]): number[] => steps.filter((step) => step > 0);
+  expect(later(due(isCheckpointDue, { checkpoint_every_steps: 5 }))).toEqual([5, 10, 12]);
   const passes = { evaluate_every_passes: 4, checkpoint_at_evaluations: true };
-  expect(due(isCheckpointDue, passes).filter((step) => step > 0)).toEqual([4, 8, 12]);
+  expect(later(due(isCheckpointDue, passes))).toEqual([4, 8, 12]);
 });
