@@ -23,4 +23,7 @@ export async function report({ folders, output, title, json }: ReportArguments):
   for (const { name, bottleneck } of built.step_times) console.log(`${name}: ${bottleneck}`);
   console.log(`${written.html} (${runs.length} ${runs.length === 1 ? "run" : "runs"})`);
   console.log(`${written.num_figures} figures (SVG, PNG) and ${written.num_tables} tables (CSV, LaTeX) in ${folder}`);
+  console.log(
+    `${written.num_reflective} correct completions with a word of reflection in ${join(folder, "reflective-correct.jsonl")}`,
+  );
 }

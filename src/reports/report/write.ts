@@ -6,6 +6,7 @@ import { lineFigure } from "../figures/line-figure.js";
 import { light } from "../figures/theme.js";
 import { makeFolder, writing } from "../files.js";
 import { reportHtml } from "./html.js";
+import { writeReflectiveSamples } from "./reflective-samples.js";
 import type { Report } from "./report.js";
 import { csvTable, latexTable } from "./table.js";
 
@@ -13,6 +14,8 @@ export interface WrittenReport {
   readonly html: string;
   readonly num_figures: number;
   readonly num_tables: number;
+  /** Lines of reflective-correct.jsonl. */
+  readonly num_reflective: number;
 }
 
 /** Pixels of a PNG for one unit of its SVG. */
@@ -20,11 +23,12 @@ const png_scale = 2;
 
 /**
  * Writes report.html, which needs no other file, and beside it for papers figures/*.svg and *.png, tables/*.csv and *.tex,
- * and metrics.csv with every number of every step.
+ * and metrics.csv with every number of every step; reflective-correct.jsonl lists the correct completions that reflect.
  */
 export async function writeReport(report: Report, folder: string, written_at = new Date()): Promise<WrittenReport> {
   const html = join(folder, "report.html");
   const figures = figureFiles(report);
+  let num_reflective = 0;
   await writing(folder, async () => {
     await makeFolder(join(folder, "figures"));
     await makeFolder(join(folder, "tables"));
@@ -38,9 +42,11 @@ export async function writeReport(report: Report, folder: string, written_at = n
       await writeFile(join(folder, "tables", `${table.id}.tex`), latexTable(table));
     }
     await writeFile(join(folder, "tables", "metrics.csv"), csvTable(allMetrics(report)));
+    const runs = report.groups.flatMap((group) => group.runs);
+    num_reflective = await writeReflectiveSamples(runs, join(folder, "reflective-correct.jsonl"));
     await writeFile(html, reportHtml(report, written_at));
   });
-  return { html, num_figures: figures.length, num_tables: report.tables.length + 1 };
+  return { html, num_figures: figures.length, num_tables: report.tables.length + 1, num_reflective };
 }
 
 function figureFiles({ sections, step_times, groups }: Report): readonly (readonly [name: string, svg: string])[] {

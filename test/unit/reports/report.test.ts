@@ -9,6 +9,8 @@ import { linearScale, tickLabel } from "../../../src/reports/figures/scale.js";
 import { escapeXml, light } from "../../../src/reports/figures/theme.js";
 import { buildReport, type Report } from "../../../src/reports/report/report.js";
 import { csvTable, htmlTable, latexTable } from "../../../src/reports/report/table.js";
+import type { ReflectiveSample } from "../../../src/reports/report/reflective-samples.js";
+import { rolloutIndex } from "../../../src/reports/read/rollout-index.js";
 import { writeReport } from "../../../src/reports/report/write.js";
 import { writeSyntheticRun } from "../../helpers/synthetic-run.mjs";
 
@@ -70,6 +72,28 @@ describe("a report of three runs in two groups", () => {
     expect(header).toMatch(/^run,step,/);
     expect(rows).toHaveLength(4 + 4 + 3);
   });
+});
+
+test("correct completions that reflect are listed, with the places of their words", async () => {
+  const lines = (await readFile(join(root, "out", "reflective-correct.jsonl"), "utf8")).trim().split("\n");
+  const samples = lines.map((line) => JSON.parse(line) as ReflectiveSample);
+  const expected = new Map<string, number>();
+  for (const run of built.groups.flatMap(({ runs }) => runs)) {
+    const index = rolloutIndex(run.folder);
+    await index.poll();
+    for (const { step, correct } of index.steps) {
+      const reflective = await index.reflective(step);
+      expected.set(`${run.name} ${step}`, correct!.filter((value, row) => value === 1 && reflective[row] === 1).length);
+    }
+  }
+  expect(samples.length).toBeGreaterThan(0);
+  for (const [key, count] of expected)
+    expect(samples.filter(({ run, step }) => `${run} ${step}` === key).length, key).toBe(count);
+  for (const { completion, words, answer, prompt, reward } of samples) {
+    expect(words.length).toBeGreaterThan(0);
+    for (const { word, start, end } of words) expect(completion.slice(start, end).toLowerCase()).toBe(word);
+    expect([typeof answer, typeof prompt, typeof reward]).toEqual(["string", "string", "number"]);
+  }
 });
 
 test("damaged files are named and left out; the rest is reported", async () => {
