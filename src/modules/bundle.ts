@@ -35,7 +35,7 @@ export async function bundleModules(files: readonly string[], kind: ModuleKind):
 
 async function bundleModule(file: string, kind: ModuleKind): Promise<Bundle> {
   await access(file).catch((cause: Error) => {
-    const hint = "A module's path is relative to the config file that names it.";
+    const hint = "A module's path is relative to the config file that names it; with --set, to the current folder.";
     throw new UserError("FILE_NOT_FOUND", `${kind.noun} ${file} cannot be read: ${cause.message}`, hint, { cause });
   });
   const url = JSON.stringify(pathToFileURL(file).href);
