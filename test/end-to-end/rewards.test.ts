@@ -222,7 +222,11 @@ describe("from the command line", () => {
   });
 
   test.each([
-    ["no such module", ["--set", "rewards.1.module=./none.ts"], /reward module (?!\S*project)\S*\/none\.ts cannot be read/],
+    [
+      "no such module",
+      ["--set", "rewards.1.module=./none.ts"],
+      /reward module (?!\S*project)\S*\/none\.ts cannot be read/,
+    ],
     ["a bad line", ["--completions", "project/run.yaml"], /run\.yaml:1: not JSON/],
   ])("rewards test: %s", async (_, more, message) => {
     const { code, stderr } = await sightloop(["rewards", "test", config(), ...more], place.folder);
