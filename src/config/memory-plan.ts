@@ -77,7 +77,9 @@ const estimates = {
   /** Thread stacks, compiled products and their workspaces, JavaScript's heap as the run goes on. */
   workspace_bytes: 45 * 2 ** 20,
   /** What small blocks that stay hold apart, so that the next phase cannot reuse it. */
-  fragmented_bytes: 80 * 2 ** 20,
+  fragmented_bytes: 40 * 2 ** 20,
+  /** With activation checkpointing: each block's values come and go twice, among gradients that stay. */
+  recomputation_bytes: 80 * 2 ** 20,
 };
 
 export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> {
@@ -96,7 +98,7 @@ export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan 
   ];
   const held = (phase: PlanPhase): number => sumOf(needed.filter(({ held_in }) => held_in.includes(phase)));
   const peak_phase = plan_phases.reduce((a, b) => (held(b) > held(a) ? b : a));
-  const parts = [...needed, fragmentation(needed, peak_phase)];
+  const parts = [...needed, fragmentation(needed, peak_phase, question)];
   return {
     num_parameters: counts.total + counts.adapter,
     num_trainable_parameters: counts.trained + counts.adapter,
@@ -108,11 +110,16 @@ export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan 
 const sumOf = (parts: readonly MemoryPart[]): number => parts.reduce((sum, { bytes }) => sum + bytes, 0);
 
 /** Freed memory stays with the process (native/core/host_memory.cpp), and not all of it serves the next phase. */
-function fragmentation(parts: readonly MemoryPart[], peak_phase: PlanPhase): MemoryPart {
+function fragmentation(
+  parts: readonly MemoryPart[],
+  peak_phase: PlanPhase,
+  { activation_checkpointing }: MemoryQuestion,
+): MemoryPart {
   const freed = sumOf(parts.filter(({ held_in }) => !held_in.includes(peak_phase)));
   return {
-    ...{ name: "fragmentation", bytes: Math.min(freed, estimates.fragmented_bytes), held_in: always },
-    how: `estimate: what phases other than ${peak_phase} have freed and cannot be reused`,
+    ...{ name: "fragmentation", held_in: always },
+    bytes: Math.min(freed, estimates.fragmented_bytes) + (activation_checkpointing ? estimates.recomputation_bytes : 0),
+    how: `estimate: what phases other than ${peak_phase}, and recomputation, have freed and cannot be reused`,
   };
 }
 
