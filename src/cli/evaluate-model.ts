@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { findProtocol, protocol_names } from "../config/protocols.js";
 import { evaluationSettingSchema } from "../config/sections.js";
 import { datasetSchema, openDataset } from "../datasets/registry.js";
-import type { Deterministic, Dtype } from "../engine/engine.js";
+import type { Deterministic } from "../engine/engine.js";
 import { UserError } from "../errors.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import type { Control, Evaluation, EvaluationResult, VisualGain } from "../evaluate/result.js";
@@ -11,41 +11,29 @@ import { openInference } from "../pipeline/inference.js";
 import { withPhase } from "../pipeline/loop.js";
 import { writeArrow } from "../reports/evaluation-files.js";
 import { namesIn, writeAtomically } from "../reports/files.js";
+import { checkDatasetNumbers, type DatasetArguments } from "./dataset-options.js";
 import { downloadBar } from "./download-bar.js";
 import { percent, table } from "./format.js";
 import { untilInterrupted } from "./interrupt.js";
 import { loadingBar } from "./loading-bar.js";
 import { newFolder } from "./new-folder.js";
-import { numberCheck, whole } from "./numbers.js";
+import { numberCheck } from "./numbers.js";
 import { jsonLine, presenter } from "./present.js";
 import { yamlOption } from "./yaml-option.js";
 
-export interface EvaluateArguments {
-  readonly model: string;
-  readonly adapter: string | undefined;
-  readonly dataset: string;
+export interface EvaluateArguments extends DatasetArguments {
   readonly setting: readonly string[] | undefined;
   readonly protocol: string | undefined;
   readonly controls: string | undefined;
   readonly output: string | undefined;
-  readonly "max-items": number | undefined;
-  readonly "max-completion-tokens": number;
-  readonly "max-prompt-tokens": number;
-  readonly "max-concurrent-completions": number;
-  readonly "system-prompt": string | undefined;
-  readonly dtype: Dtype;
   readonly deterministic: Deterministic;
-  readonly seed: number;
-  readonly threads: number;
   readonly json: boolean;
 }
 
 /** Accuracy of one model on one dataset, a row for each setting. */
 export async function evaluateModel(args: EvaluateArguments): Promise<void> {
   const check = numberCheck("evaluate", args);
-  for (const option of ["seed", "threads"] as const) check(option, ...whole(0));
-  for (const option of ["max-items", "max-completion-tokens", "max-prompt-tokens"] as const) check(option, ...whole(1));
-  check("max-concurrent-completions", ...whole(1));
+  checkDatasetNumbers(check);
   const dataset_config = yamlOption(datasetSchema, "evaluate --dataset", args.dataset);
   const settings = chosenSettings(args);
   const controls = chosenControls(args.controls);

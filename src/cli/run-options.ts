@@ -1,4 +1,5 @@
 import type { Argv } from "yargs";
+import { repeatable } from "./repeatable.js";
 
 /** Options of the commands that train. */
 export interface RunArguments {
@@ -14,11 +15,7 @@ export const runOptions = (yargs: Argv): Argv<RunArguments> =>
   yargs
     .positional("config", { type: "string", describe: "YAML file; with --resume, the run folder's own by default" })
     .option("set", {
-      type: "string",
-      array: true,
-      nargs: 1,
-      default: [] as string[],
-      defaultDescription: "none",
+      ...repeatable,
       describe: "key=value, over the file's: --set sampling.temperature=0.7; may be repeated",
     })
     .option("run-folder", { type: "string", describe: "where everything is written (run_folder)" })

@@ -3,11 +3,11 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ImageSource, Sample } from "../batches/sample.js";
 import { datasetSchema, openDataset } from "../datasets/registry.js";
-import type { Dtype } from "../engine/engine.js";
 import { UserError } from "../errors.js";
 import { openInference } from "../pipeline/inference.js";
 import { rightCompletions } from "../pipeline/right-completions.js";
 import { makeFolder } from "../reports/files.js";
+import { checkDatasetNumbers, type DatasetArguments } from "./dataset-options.js";
 import { downloadBar } from "./download-bar.js";
 import { percent } from "./format.js";
 import { untilInterrupted } from "./interrupt.js";
@@ -17,34 +17,22 @@ import { numberCheck, whole } from "./numbers.js";
 import { presenter } from "./present.js";
 import { yamlOption } from "./yaml-option.js";
 
-export interface SampleArguments {
-  readonly model: string;
-  readonly adapter: string | undefined;
-  readonly dataset: string;
+export interface SampleArguments extends DatasetArguments {
   readonly output: string;
   readonly "completions-per-prompt": number;
   readonly keep: number;
   readonly temperature: number;
   readonly "top-p": number;
   readonly "top-k": number;
-  readonly "max-items": number | undefined;
-  readonly "max-completion-tokens": number;
-  readonly "max-prompt-tokens": number;
-  readonly "max-concurrent-completions": number;
-  readonly "system-prompt": string | undefined;
-  readonly dtype: Dtype;
-  readonly seed: number;
-  readonly threads: number;
   readonly json: boolean;
 }
 
 /** `sightloop sample`: rejection sampling. The folder appears when it is complete, or not at all. */
 export async function sample(args: SampleArguments): Promise<void> {
   const check = numberCheck("sample", args);
-  for (const option of ["seed", "threads", "top-k"] as const) check(option, ...whole(0));
-  for (const option of ["max-items", "max-completion-tokens", "max-prompt-tokens", "keep"] as const)
-    check(option, ...whole(1));
-  for (const option of ["completions-per-prompt", "max-concurrent-completions"] as const) check(option, ...whole(1));
+  checkDatasetNumbers(check);
+  check("top-k", ...whole(0));
+  for (const option of ["keep", "completions-per-prompt"] as const) check(option, ...whole(1));
   check("temperature", "0 (greedy) or more", (value) => value >= 0);
   check("top-p", "above 0 and at most 1", (value) => value > 0 && value <= 1);
   const dataset_config = yamlOption(datasetSchema, "sample --dataset", args.dataset);

@@ -1,16 +1,9 @@
-interface Setting {
-  readonly name: string;
-  readonly temperature: number;
-  readonly top_k: number;
-  readonly top_p: number;
-  readonly completions_per_prompt: number;
-  readonly assistant_prefix: string;
-}
+import type { EvaluationSetting } from "./sections.js";
 
 const whole = { top_k: 0, assistant_prefix: "" };
 
 /** Evaluation settings under one name. paper: those of MAYE (arXiv:2504.02587). */
-export const protocols: Readonly<Record<string, readonly Setting[]>> = {
+export const protocols: Readonly<Record<string, readonly EvaluationSetting[]>> = {
   paper: [
     { name: "t1.0", temperature: 1, top_p: 1, completions_per_prompt: 8, ...whole },
     { name: "t0.6", temperature: 0.6, top_p: 1, completions_per_prompt: 1, ...whole },
@@ -19,5 +12,5 @@ export const protocols: Readonly<Record<string, readonly Setting[]>> = {
 };
 
 export const protocol_names = Object.keys(protocols).join(", ");
-export const findProtocol = (name: string): readonly Setting[] | undefined =>
+export const findProtocol = (name: string): readonly EvaluationSetting[] | undefined =>
   Object.hasOwn(protocols, name) ? protocols[name] : undefined;

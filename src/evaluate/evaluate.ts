@@ -1,7 +1,7 @@
 import type { Engine } from "../engine/engine.js";
 import type { Processor } from "../pipeline/data/processor.js";
 import type { IndexedSamples } from "../pipeline/data/stream.js";
-import { openGrader } from "../rewards/grader.js";
+import { openJudge } from "../rewards/grader.js";
 import type { RewardInput } from "../rewards/reward.js";
 import { variants } from "./controls.js";
 import { answerClasses } from "./majority.js";
@@ -44,10 +44,6 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A text that the judge cannot read in time is a wrong answer. */
-const accuracy = { name: "accuracy", weight: 1, on_error: "zero" } as const;
-const judging_limit_ms = 10_000;
-
 /**
  * Every setting over the same items in one pass: a prompt is computed once for all settings with its assistant_prefix. Prompt
  * ids are the items' positions, the step is 0 and samples count from 0 in each setting, so that two evaluations with one seed
@@ -57,7 +53,7 @@ export async function* evaluate(
   options: EvaluateOptions,
 ): AsyncGenerator<{ readonly done: number; readonly total: number }, Evaluation> {
   const { samples, settings, controls = [], seed, signal } = options;
-  await using grader = await openGrader([accuracy], { timeout_ms: judging_limit_ms });
+  await using grader = await openJudge();
   const isAccurate: IsCorrect = async (input) => (await grader.grade(input, signal)).reward > 0.5;
   const judged = { ...options, isCorrect: options.isCorrect ?? isAccurate };
   const num_items = Math.min(samples.length, options.max_items ?? Infinity);

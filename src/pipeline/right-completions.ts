@@ -2,7 +2,7 @@ import { flatValues } from "../batches/columns.js";
 import type { Sample } from "../batches/sample.js";
 import type { Engine } from "../engine/engine.js";
 import { UserError } from "../errors.js";
-import { openGrader } from "../rewards/grader.js";
+import { openJudge } from "../rewards/grader.js";
 import type { Processor } from "./data/processor.js";
 import { buildPrompts } from "./data/prompts.js";
 import type { IndexedSamples, StreamedSample } from "./data/stream.js";
@@ -44,7 +44,7 @@ export async function* rightCompletions(
   options: RightCompletionsOptions,
 ): AsyncGenerator<{ readonly done: number; readonly total: number }, RightCompletions> {
   const { engine, processor, samples, completions_per_prompt, signal } = options;
-  await using grader = await openGrader([{ name: "accuracy", weight: 1, on_error: "zero" }], { timeout_ms: 10_000 });
+  await using grader = await openJudge();
   const num_prompts = Math.min(samples.length, options.max_items);
   const total = num_prompts * completions_per_prompt;
   const at_once = Math.max(1, Math.ceil((4 * options.max_concurrent_completions) / completions_per_prompt));

@@ -58,6 +58,10 @@ export async function openGrader(specs: readonly RewardSpec[], options: GraderOp
   };
 }
 
+/** Whether answers are right, whatever a run trains with. A text that cannot be read in time is a wrong answer. */
+export const openJudge = (): Promise<Grader> =>
+  openGrader([{ name: "accuracy", weight: 1, on_error: "zero" }], { timeout_ms: 10_000 });
+
 /** What fails aborts all that is still being asked. */
 async function withAbort<T>(
   signal: AbortSignal | undefined,

@@ -11,9 +11,11 @@ import type { Tracker } from "./tracker.js";
 export function csvTracker(folder: string): Tracker {
   const steps = csvFile(join(folder, "metrics.csv"));
   const evaluations = csvFile(join(folder, "evaluations.csv"));
+  let resumed_at = 0;
   return {
     start: async ({ resumed_step }) => {
       await makeFolder(folder);
+      resumed_at = resumed_step;
       const isKept = (step: number): boolean => resumed_step > 0 && step <= resumed_step;
       await steps.keep(([step]) => isKept(Number(step)));
       await evaluations.keep(([step]) => isKept(Number(step)));
@@ -21,7 +23,8 @@ export function csvTracker(folder: string): Tracker {
     step: ({ step, metrics }) => steps.append({ step, ...metrics }),
     evaluated: async (event) => {
       // that of the checkpoint which a run goes on from may come again
-      await evaluations.keep(([step, split]) => Number(step) !== event.step || split !== event.split);
+      if (event.step === resumed_at)
+        await evaluations.keep(([step, split]) => Number(step) !== event.step || split !== event.split);
       for (const row of evaluationRows(event)) await evaluations.append(row);
     },
   };

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { z } from "zod";
+import { modulePath } from "../modules/path.js";
 import { csvTracker } from "./csv.js";
 import { tensorboardTracker } from "./tensorboard.js";
 import type { Tracker } from "./tracker.js";
@@ -15,7 +16,7 @@ type NamedTracker = z.infer<typeof named>;
 
 const moduleSchema = z.strictObject({
   /** TypeScript or JavaScript; relative to the config file. Its default export: src/trackers/define.ts. */
-  module: z.string().regex(/\.[cm]?[jt]s$/, "a .ts, .mts, .cts, .js, .mjs or .cjs file"),
+  module: modulePath,
   /** Handed to the module. */
   params: z.record(z.string(), z.json()).default({}),
 });

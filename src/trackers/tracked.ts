@@ -15,7 +15,7 @@ export async function* tracked(
   const failures: string[] = [];
   const hearing = new Set(trackers);
   let finished = false;
-  const tell = async (what: string, call: (tracker: Tracker) => unknown, to: Iterable<NamedTracker>): Promise<void> => {
+  const tell = async (what: string, call: (tracker: Tracker) => unknown, to = [...hearing]): Promise<void> => {
     for (const one of to)
       try {
         await within(limit_ms, async () => call(one.tracker));
@@ -26,7 +26,7 @@ export async function* tracked(
   };
   const finish = async (): Promise<void> => {
     finished = true;
-    await tell("the end", (tracker) => tracker.finish?.(), trackers);
+    await tell("the end", (tracker) => tracker.finish?.(), [...trackers]);
   };
   function* notes(): Generator<TrainEvent> {
     for (const message of failures.splice(0)) yield { type: "note", message };
@@ -36,19 +36,17 @@ export async function* tracked(
       if (event.type === "started") {
         const { run_folder: folder, step: resumed_step, num_parameters, num_trainable_parameters } = event;
         const run = { folder, config, num_parameters, num_trainable_parameters, resumed_step };
-        await tell("the start", (tracker) => tracker.start?.(run), [...hearing]);
-      } else if (event.type === "step")
-        await tell(`step ${event.step}`, (tracker) => tracker.step?.(event), [...hearing]);
+        await tell("the start", (tracker) => tracker.start?.(run));
+      } else if (event.type === "step") await tell(`step ${event.step}`, (tracker) => tracker.step?.(event));
       else if (event.type === "evaluated")
-        await tell(`the evaluation of step ${event.step}`, (tracker) => tracker.evaluated?.(event), [...hearing]);
+        await tell(`the evaluation of step ${event.step}`, (tracker) => tracker.evaluated?.(event));
       else if (event.type === "alarm")
-        await tell(`an alarm of step ${event.step}`, (tracker) => tracker.alarm?.(event), [...hearing]);
+        await tell(`an alarm of step ${event.step}`, (tracker) => tracker.alarm?.(event));
       else if (event.type === "done") await finish();
       yield* notes();
       yield event;
     }
   } finally {
-    await events.return(undefined);
     if (!finished) await finish();
   }
 }

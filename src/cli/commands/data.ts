@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { repeatable } from "../repeatable.js";
 import type { DataCheckArguments } from "../data-check.js";
 
 const checkCommand: CommandModule<object, DataCheckArguments> = {
@@ -15,14 +16,7 @@ const checkCommand: CommandModule<object, DataCheckArguments> = {
         type: "string",
         describe: "whose tokenizer counts tokens (no weights needed); default: the config's, if it is there",
       })
-      .option("set", {
-        type: "string",
-        array: true,
-        nargs: 1,
-        default: [] as string[],
-        defaultDescription: "none",
-        describe: "key=value, over the config's; may be repeated",
-      })
+      .option("set", { ...repeatable, describe: "key=value, over the config's; may be repeated" })
       .option("max-prompt-tokens", {
         type: "number",
         describe: "longer prompts are bad rows; default: the config's, if any",

@@ -1,6 +1,6 @@
 import type { CommandModule } from "yargs";
-import { adapterOption } from "../adapter.js";
-import { deterministicOption, dtypeOption } from "../dtype.js";
+import { datasetOptions } from "../dataset-options.js";
+import { deterministicOption } from "../dtype.js";
 import type { EvaluateArguments } from "../evaluate-model.js";
 
 export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
@@ -8,8 +8,7 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
   describe: "Measure a model's accuracy on a dataset",
   builder: (yargs) =>
     yargs
-      .option("model", { type: "string", demandOption: true, describe: "folder in the Hugging Face layout" })
-      .option("adapter", adapterOption)
+      .options(datasetOptions)
       .option("dataset", {
         type: "string",
         demandOption: true,
@@ -31,15 +30,7 @@ export const evaluateCommand: CommandModule<object, EvaluateArguments> = {
         type: "string",
         describe: "new folder for samples.arrow (a row a completion) and summary.json",
       })
-      .option("max-items", { type: "number", describe: "only the first ones" })
-      .option("max-completion-tokens", { type: "number", default: 1024 })
-      .option("max-prompt-tokens", { type: "number", default: 4096 })
-      .option("max-concurrent-completions", { type: "number", default: 64 })
-      .option("system-prompt", { type: "string", describe: "instead of the chat template's own" })
-      .option("dtype", dtypeOption)
       .option("deterministic", deterministicOption)
-      .option("seed", { type: "number", default: 0 })
-      .option("threads", { type: "number", default: 0, describe: "0 takes all cores" })
       .option("json", { type: "boolean", default: false, describe: "one JSON object" })
       .example(
         '$0 evaluate --model m --dataset "{name: jsonl, path: test.jsonl}" --setting "{name: t1, temperature: 1, completions_per_prompt: 8}"',

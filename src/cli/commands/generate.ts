@@ -1,6 +1,7 @@
 import type { CommandModule } from "yargs";
 import { adapterOption } from "../adapter.js";
 import { deterministicOption, dtypeOption } from "../dtype.js";
+import { repeatable } from "../repeatable.js";
 import type { GenerateArguments } from "../generate.js";
 
 export const generateCommand: CommandModule<object, GenerateArguments> = {
@@ -10,14 +11,7 @@ export const generateCommand: CommandModule<object, GenerateArguments> = {
     yargs
       .option("model", { type: "string", demandOption: true, describe: "folder in the Hugging Face layout" })
       .option("adapter", adapterOption)
-      .option("image", {
-        type: "string",
-        array: true,
-        nargs: 1,
-        default: [] as string[],
-        defaultDescription: "none",
-        describe: "an image file; may be repeated",
-      })
+      .option("image", { ...repeatable, describe: "an image file; may be repeated" })
       .option("question", { type: "string", demandOption: true, describe: "may place images by <image> markers" })
       .option("system-prompt", { type: "string", describe: "instead of the chat template's own" })
       .option("assistant-prefix", { type: "string", default: "", describe: "text that the answer begins with" })

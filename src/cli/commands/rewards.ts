@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { repeatable } from "../repeatable.js";
 import type { RewardsTestArguments } from "../rewards-test.js";
 
 const testCommand: CommandModule<object, RewardsTestArguments> = {
@@ -7,14 +8,7 @@ const testCommand: CommandModule<object, RewardsTestArguments> = {
   builder: (yargs) =>
     yargs
       .positional("config", { type: "string", demandOption: true, describe: "YAML file of `sightloop train`" })
-      .option("set", {
-        type: "string",
-        array: true,
-        nargs: 1,
-        default: [] as string[],
-        defaultDescription: "none",
-        describe: "key=value, over the file's; may be repeated",
-      })
+      .option("set", { ...repeatable, describe: "key=value, over the file's; may be repeated" })
       .option("rows", { type: "number", default: 20, describe: "of the training set, from the front" })
       .option("completions", {
         type: "string",

@@ -1,4 +1,5 @@
 import type { CommandModule } from "yargs";
+import { repeatable } from "../repeatable.js";
 import type { StudyArguments } from "../study.js";
 
 export const studyCommand: CommandModule<object, StudyArguments> = {
@@ -7,14 +8,7 @@ export const studyCommand: CommandModule<object, StudyArguments> = {
   builder: (yargs) =>
     yargs
       .positional("file", { type: "string", demandOption: true, describe: "YAML file (docs/study.md)" })
-      .option("set", {
-        type: "string",
-        array: true,
-        nargs: 1,
-        default: [] as string[],
-        defaultDescription: "none",
-        describe: "key=value, over the file's: --set seeds=[0,1]; may be repeated",
-      })
+      .option("set", { ...repeatable, describe: "key=value, over the file's: --set seeds=[0,1]; may be repeated" })
       .option("folder", { type: "string", describe: "where everything is written (folder)" })
       .option("dry-run", {
         type: "boolean",
@@ -23,11 +17,7 @@ export const studyCommand: CommandModule<object, StudyArguments> = {
       })
       .option("report-only", { type: "boolean", default: false, describe: "report on the runs as they stand" })
       .option("redo", {
-        type: "string",
-        array: true,
-        nargs: 1,
-        default: [] as string[],
-        defaultDescription: "none",
+        ...repeatable,
         describe: "an entry, a run (rl/seed-0), changed, or all: deleted and made again, with what starts from it",
       })
       .option("json", { type: "boolean", default: false, describe: "one JSON object per event" })

@@ -1,14 +1,19 @@
+export function meanOf(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]!;
+  return sum / values.length;
+}
+
 /** Interquartile mean: a quarter of the values is left out at each end. Source: arXiv:2108.13264. */
 export function interquartileMean(values: readonly number[]): number {
   const cut = Math.floor(values.length / 4);
   const kept = [...values].sort((a, b) => a - b).slice(cut, values.length - cut);
-  return kept.reduce((sum, value) => sum + value, 0) / kept.length;
+  return meanOf(kept);
 }
 
 /** Pearson's correlation; undefined where a list does not vary. */
 export function pearson(x: readonly number[], y: readonly number[]): number | undefined {
-  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const [mean_x, mean_y] = [mean(x), mean(y)];
+  const [mean_x, mean_y] = [meanOf(x), meanOf(y)];
   let [xy, xx, yy] = [0, 0, 0];
   x.forEach((value, i) => {
     const [dx, dy] = [value - mean_x, y[i]! - mean_y];

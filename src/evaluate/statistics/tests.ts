@@ -1,3 +1,4 @@
+import { meanOf } from "./averages.js";
 import { fTail, logGamma } from "./distributions.js";
 
 /** Probability of exactly k of n. */
@@ -79,10 +80,12 @@ export function anova(groups: readonly (readonly number[])[]): Anova | undefined
   const all = groups.flat();
   const [df_between, df_within] = [groups.length - 1, all.length - groups.length];
   if (df_between < 1 || df_within < 1) return undefined;
-  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const grand = mean(all);
-  const between = groups.reduce((sum, group) => sum + group.length * (mean(group) - grand) ** 2, 0);
-  const within = groups.reduce((sum, group) => sum + group.reduce((s, value) => s + (value - mean(group)) ** 2, 0), 0);
+  const grand = meanOf(all);
+  const between = groups.reduce((sum, group) => sum + group.length * (meanOf(group) - grand) ** 2, 0);
+  const within = groups.reduce(
+    (sum, group) => sum + group.reduce((s, value) => s + (value - meanOf(group)) ** 2, 0),
+    0,
+  );
   if (between + within === 0) return { f: 0, p: 1, eta_squared: 0 };
   const f = between / df_between / (within / df_within);
   return { f, p: within === 0 ? 0 : fTail(f, df_between, df_within), eta_squared: between / (between + within) };

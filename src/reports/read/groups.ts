@@ -109,6 +109,12 @@ export function meanAndStd(values: readonly number[]): { readonly mean: number; 
   return { mean, std: values.length < 2 ? 0 : Math.sqrt(squares / (values.length - 1)) };
 }
 
+/** The first or the last tenth of a curve's values, at least one. */
+export function tenthOf(values: readonly number[], end: "first" | "last"): readonly number[] {
+  const count = Math.max(1, Math.round(values.length / 10));
+  return end === "last" ? values.slice(-count) : values.slice(0, count);
+}
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -1,5 +1,5 @@
 import { formatMetric } from "../metrics.js";
-import { evaluationCurve, meanAndStd, median, metricCurve, type RunGroup } from "../read/groups.js";
+import { evaluationCurve, meanAndStd, median, metricCurve, type RunGroup, tenthOf } from "../read/groups.js";
 import type { ReflectionPoint } from "../read/reflection-curves.js";
 import { ratio_names, type RatioName } from "../read/reflection-curves.js";
 import type { Run } from "../read/run-folder-reader.js";
@@ -68,17 +68,16 @@ export function trainingTable(groups: readonly RunGroup<Run>[]): Table {
       const curves = runs.map((run) => metricCurve(run.metrics.steps, metric).map(([, value]) => value));
       const drawn = curves.filter((values) => values.length > 0);
       if (drawn.length === 0) return [];
-      const tenth = (values: readonly number[]): number => Math.max(1, Math.round(values.length / 10));
       const show = (value: number): string => formatMetric(metric, value);
       return [
         [
           ...[name, metric.replaceAll("_", " ")],
           spread(
-            drawn.map((values) => meanAndStd(values.slice(0, tenth(values))).mean),
+            drawn.map((values) => meanAndStd(tenthOf(values, "first")).mean),
             show,
           ),
           spread(
-            drawn.map((values) => meanAndStd(values.slice(-tenth(values))).mean),
+            drawn.map((values) => meanAndStd(tenthOf(values, "last")).mean),
             show,
           ),
           show(median(drawn.flat())),
@@ -112,16 +111,12 @@ export function reflectionTable(
         .map((points) => points.flatMap(({ ratios }) => ratios[ratio] ?? []))
         .filter((v) => v.length > 0);
       if (drawn.length === 0) return [];
-      const part = (values: readonly number[], end: boolean): number => {
-        const tenth = Math.max(1, Math.round(values.length / 10));
-        return meanAndStd(end ? values.slice(-tenth) : values.slice(0, tenth)).mean;
-      };
-      const column = (end: boolean): string =>
+      const column = (end: "first" | "last"): string =>
         spread(
-          drawn.map((values) => part(values, end)),
+          drawn.map((values) => meanAndStd(tenthOf(values, end)).mean),
           percent,
         );
-      return [[name, ratio, ratio_names[ratio], column(false), column(true)]];
+      return [[name, ratio, ratio_names[ratio], column("first"), column("last")]];
     }),
   );
   return {

@@ -1,11 +1,12 @@
 import { basename } from "node:path";
 import { z } from "zod";
+import { modulePath } from "../../modules/path.js";
 import { labelSchema, onErrorSchema } from "../reward.js";
 
 /** A reward from a file of the user's. */
 export const moduleRewardSchema = z.strictObject({
   /** TypeScript or JavaScript; relative to the config file. Its default export: src/rewards/modules/define.ts. */
-  module: z.string().regex(/\.[cm]?[jt]s$/, "a .ts, .mts, .cts, .js, .mjs or .cjs file"),
+  module: modulePath,
   /** Key of the breakdown; absent: the file's name. */
   name: labelSchema.optional(),
   weight: z.number().default(1),

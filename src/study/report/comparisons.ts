@@ -1,9 +1,10 @@
+import { meanOf } from "../../evaluate/statistics/averages.js";
 import { percentileInterval } from "../../evaluate/statistics/crossed-bootstrap.js";
 import { normalQuantile } from "../../evaluate/statistics/distributions.js";
 import { holm, pairedPermutation } from "../../evaluate/statistics/tests.js";
 import type { StudyConfig } from "../schema.js";
 import type { Measured } from "./measured.js";
-import { accuracyOf, meanOf, type Outcome } from "./resampled.js";
+import { accuracyOf, type Outcome } from "./resampled.js";
 
 /** Accuracy of `a` minus accuracy of `b`, on the same items and seeds. Shares. */
 export interface Comparison {

@@ -1,8 +1,8 @@
+import { meanOf } from "../../evaluate/statistics/averages.js";
 import { type Curve, metricCurve, type RunGroup } from "../../reports/read/groups.js";
 import type { ReflectionPoint } from "../../reports/read/reflection-curves.js";
 import type { Run } from "../../reports/read/run-folder-reader.js";
 import { type Figure, type FigureSection, seriesOf } from "../../reports/report/curves.js";
-import { meanOf } from "./resampled.js";
 
 /** What the paper draws and the report of runs does not: accuracy an epoch of training, and reflection over length. */
 export function studyFigures(

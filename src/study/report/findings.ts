@@ -1,12 +1,12 @@
-import { spearman } from "../../evaluate/statistics/averages.js";
+import { meanOf, spearman } from "../../evaluate/statistics/averages.js";
 import { percentileInterval } from "../../evaluate/statistics/crossed-bootstrap.js";
 import { mulberry32 } from "../../evaluate/statistics/random.js";
 import { anova } from "../../evaluate/statistics/tests.js";
-import { metricCurve } from "../../reports/read/groups.js";
+import { metricCurve, tenthOf } from "../../reports/read/groups.js";
 import type { ReflectionPoint } from "../../reports/read/reflection-curves.js";
 import type { Table } from "../../reports/report/table.js";
 import type { Measured } from "./measured.js";
-import { accuracyOf, meanOf, type Outcome } from "./resampled.js";
+import { accuracyOf, type Outcome } from "./resampled.js";
 
 /** One of the paper's findings, judged by this study's numbers. Source: arXiv:2504.02587. */
 export interface Finding {
@@ -84,7 +84,9 @@ export function reflectionFinding(
     if (Math.abs(meanOf(correlation((n) => 1 + Math.floor(random() * (n - 1))))) >= Math.abs(meanOf(observed)))
       as_high += 1;
   const p = as_high / (shifts + 1);
-  const ratios = curves.map(({ y }) => `${percent(meanOf(tenth(y, false)))} to ${percent(meanOf(tenth(y, true)))}`);
+  const ratios = curves.map(
+    ({ y }) => `${percent(meanOf(tenthOf(y, "first")))} to ${percent(meanOf(tenthOf(y, "last")))}`,
+  );
   return {
     finding,
     verdict: p >= alpha ? "does not show" : meanOf(observed) > 0 ? "shows" : "the opposite shows",
@@ -98,10 +100,6 @@ const rotated = (values: readonly number[], by: number): readonly number[] => [
   ...values.slice(by),
   ...values.slice(0, by),
 ];
-const tenth = (values: readonly number[], is_last: boolean): readonly number[] => {
-  const count = Math.max(1, Math.round(values.length / 10));
-  return is_last ? values.slice(-count) : values.slice(0, count);
-};
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const shown = (p: number): string => (p < 0.001 ? p.toExponential(1) : p.toFixed(3));
 

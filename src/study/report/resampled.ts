@@ -1,3 +1,4 @@
+import { meanOf } from "../../evaluate/statistics/averages.js";
 import { crossedBootstrap, type Shares } from "../../evaluate/statistics/crossed-bootstrap.js";
 import type { EvaluationPoint } from "../../reports/read/metrics-lines.js";
 import { type Kind, type Measured, pointsOf } from "./measured.js";
@@ -49,12 +50,6 @@ const withItems = ({ correct, values }: EvaluationPoint) => ({
   correct: correct!,
   per_item: values["completions_per_prompt"] ?? 1,
 });
-
-export const meanOf = (values: ArrayLike<number>): number => {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i]!;
-  return sum / values.length;
-};
 
 export const accuracyOf = ({ correct, completions_per_prompt }: Outcome): number =>
   meanOf(correct.map((items) => meanOf(items) / completions_per_prompt));
