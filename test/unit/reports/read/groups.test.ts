@@ -131,7 +131,7 @@ describe("where a step's time goes", () => {
 test("the five ratios of reflection", () => {
   const correct = Uint8Array.of(1, 1, 0, 0, 0);
   const completions = ["wait", "4", "check again, wait", "yet", "5"];
-  const { ratios, counts } = reflectionPoint({ step: 3, num_rows: 5, correct }, completions, "word");
+  const { ratios, counts } = reflectionPoint({ step: 3, correct }, completions, "word");
   expect(ratios).toEqual({
     reflective: 3 / 5,
     "reflective among correct": 1 / 2,
@@ -144,10 +144,10 @@ test("the five ratios of reflection", () => {
     ["wait", 2],
     ["yet", 1],
   ]);
-  expect(reflectionPoint({ step: 3, num_rows: 5, correct: null }, completions, "word").ratios).toEqual({
+  expect(reflectionPoint({ step: 3, correct: null }, completions, "word").ratios).toEqual({
     reflective: 0.6,
   });
-  expect(reflectionPoint({ step: 3, num_rows: 1, correct: Uint8Array.of(0) }, ["5"], "word").ratios).toEqual({
+  expect(reflectionPoint({ step: 3, correct: Uint8Array.of(0) }, ["5"], "word").ratios).toEqual({
     ...{ reflective: 0, "reflective among wrong": 0, "correct among others": 0 },
   });
 });
