@@ -51,6 +51,12 @@ describe("runs of one config are seeds of one group", () => {
     expect(groupRuns([run("grpo/seed-0", { seed: 0 }), run("grpo/seed-1", { seed: 1, steps: 2 })])).toHaveLength(2);
     const config = { algorithm: { name: "grpo" } };
     expect(groupRuns([run("grpo/seed-0", config), run("grpo/seed-1", config)])[0]!.name).toBe("grpo");
+    const both = ["sft", "rl"].flatMap((kind) =>
+      [0, 1].map((seed) => run(`demo/seed-${seed}/${kind}`, { kind, seed })),
+    );
+    expect(groupRuns(both).map(({ name }) => name)).toEqual(["demo/sft", "demo/rl"]);
+    const bare = groupRuns([run("seed-0", config), run("seed-1", config)]);
+    expect(bare.map(({ name }) => name)).toEqual(["seed-0"]);
   });
 
   test("groups without a name of their own are named by what differs", () => {
