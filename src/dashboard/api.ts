@@ -89,6 +89,8 @@ export interface SamplesResponse {
   readonly num_samples: number;
   readonly first_step: number;
   readonly last_step: number;
+  /** Where the sample asked for by `at_step` and `at_row` stands in the list; null: not in it, or none was asked for. */
+  readonly position: number | null;
   readonly offset: number;
   readonly rows: readonly SampleRow[];
 }

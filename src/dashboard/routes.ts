@@ -64,7 +64,9 @@ async function samples(
     if (limit > max_page) throw new BadRequest(`limit is at most ${max_page}`);
     const query = queryOf(search);
     await registry.pollSamples(followed.id);
-    return json(await lists.list(followed, query, offset, limit));
+    const [step, row] = [whole(search, "at_step", -1), whole(search, "at_row", -1)];
+    const at = step < 0 || row < 0 ? undefined : { step, row };
+    return json(await lists.list(followed, query, { offset, limit, at }));
   }
   const [step, row] = rest.map(Number);
   if (rest.length !== 2 || !rest.every((text) => /^\d{1,9}$/.test(text))) return missing("such sample");

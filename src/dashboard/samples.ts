@@ -24,7 +24,14 @@ interface Place {
 
 /** Lists samples page by page: which ones pass is worked out once, their texts are read for one page only. */
 export interface SampleLists {
-  list(followed: FollowedRun, query: SampleQuery, offset: number, limit: number): Promise<SamplesResponse>;
+  list(followed: FollowedRun, query: SampleQuery, page: SamplePage): Promise<SamplesResponse>;
+}
+
+export interface SamplePage {
+  readonly offset: number;
+  readonly limit: number;
+  /** A sample whose place in the list is asked for. */
+  readonly at?: { readonly step: number; readonly row: number } | undefined;
 }
 
 const max_kept_lists = 4;
@@ -32,7 +39,7 @@ const max_kept_lists = 4;
 export function sampleLists(): SampleLists {
   const kept = new Map<string, Promise<readonly Place[]>>();
   return {
-    list: async (followed, query, offset, limit) => {
+    list: async (followed, query, { offset, limit, at }) => {
       const { samples, samples_revision: revision } = followed;
       const key = JSON.stringify([followed.id, revision, query]);
       const places = kept.get(key) ?? matching(followed, query);
@@ -41,7 +48,9 @@ export function sampleLists(): SampleLists {
       for (const [oldest] of kept) if (kept.size > max_kept_lists) kept.delete(oldest);
       places.catch(() => kept.delete(key));
       const all = await places;
+      const position = all.findIndex(({ samples: { step }, row }) => step === at?.step && row === at.row);
       return {
+        position: position < 0 ? null : position,
         ...{ revision, offset, total: all.length, num_samples: samples.num_rows },
         first_step: samples.steps[0]?.step ?? 0,
         last_step: samples.steps.at(-1)?.step ?? 0,

@@ -4,6 +4,7 @@ import { type Drawn, rowTexts } from "./draw.js";
 import { countedFrom, type DynamicSampling, replaceEqualGroups } from "./dynamic-sampling.js";
 import type { TrainEvent } from "./events.js";
 import { type Loop, runLoop, withPhase } from "./loop.js";
+import { measureReflection } from "./measure-reflection.js";
 import { collect, type Collected, type CollectOptions } from "./rollout/collect.js";
 import { summarizeGrades } from "./rollout/grade.js";
 import { stopwatch } from "./stopwatch.js";
@@ -103,6 +104,7 @@ async function* trainStep(
       prompts_seen,
       ...metrics,
       ...measured,
+      ...measureReflection(trajectories, completions, rewards.breakdown),
       ...grading.metrics,
       ...stats,
       ...mismatch,

@@ -9,6 +9,30 @@ export interface Metric {
 const exact = (unit: string, formula: string): Metric => ({ unit, formula, reproducible: true });
 const measured = (unit: string, formula: string): Metric => ({ unit, formula, reproducible: false });
 
+/** Completions with one of the 15 words of src/reports/reflection.ts; N+ of the N are correct, R have a word, R+ are both. */
+const reflection = <P extends string>(
+  prefix: P,
+  counting: string,
+): Record<`${P}_${keyof typeof reflection_parts}`, Metric> =>
+  Object.fromEntries(
+    Object.entries(reflection_parts).map(([name, [unit, formula]]) => [
+      `${prefix}_${name}`,
+      exact(unit, `${formula}; ${counting}`),
+    ]),
+  ) as never;
+
+const reflection_parts = {
+  completions: ["completions", "R: completions with a reflection word"],
+  correct: ["completions", "R+: correct completions with a reflection word"],
+  ratio: ["share", "R / N"],
+  ratio_correct: ["share", "R+ / N+; absent where N+ is 0"],
+  ratio_wrong: ["share", "(R - R+) / (N - N+); absent where all are correct"],
+  accuracy: ["share", "R+ / R; absent where R is 0"],
+  accuracy_others: ["share", "(N+ - R+) / (N - R); absent where all have a word"],
+  length: ["tokens", "mean length of the R completions; absent where R is 0"],
+  length_others: ["tokens", "mean length of the other completions; absent where all have a word"],
+} as const;
+
 /** N completions of one step; T their sampled tokens; pi the policy now, old the policy that sampled, ref the reference. */
 const table = {
   epoch: exact("epochs", "prompts drawn so far / samples of the training set"),
@@ -47,6 +71,10 @@ const table = {
     "mean over N of 1 - distinct 4-grams / 4-grams of the completion's tokens (seq-rep-4, arXiv:1908.04319); 0 below 4 tokens",
   ),
   truncated: exact("share", "completions cut off at max_completion_tokens / N"),
+  completions: exact("completions", "N"),
+  correct_completions: exact("completions", "N+: completions whose accuracy reward is above 0"),
+  ...reflection("reflection", "whole words"),
+  ...reflection("reflection_substring", "anywhere in a text, as the paper counts"),
 
   loss: exact(
     "loss",

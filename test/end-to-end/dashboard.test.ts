@@ -54,6 +54,26 @@ describe.skipIf(!has_browser)(name, () => {
       if (!is_stopped) complaints.push(`${request.url()} failed`);
     });
   };
+  /** Of a sample in the list of all: 16 a step. */
+  const placeOf = (address: string): string => {
+    const [step, row] = address.split("/").slice(-2).map(Number);
+    return String(16 * (step! - 1) + row! + 1);
+  };
+  /** In Chromium's accessibility tree; whatever can be focused there must have a name. */
+  const roles = async (of: Page): Promise<readonly string[]> => {
+    const session = await of.context().newCDPSession(of);
+    const { nodes } = await session.send("Accessibility.getFullAXTree");
+    await session.detach();
+    const seen = nodes.filter(({ ignored, role }) => !ignored && role?.value !== "RootWebArea");
+    const nameless = seen.filter(
+      ({ properties = [], name, role }) =>
+        properties.some((one) => one.name === "focusable" && one.value.value === true) &&
+        !name?.value &&
+        role?.value !== "main",
+    );
+    expect(nameless.map(({ role }) => role?.value as string)).toEqual([]);
+    return [...new Set(seen.map(({ role }) => role?.value as string))];
+  };
   const labels = (selector: string): Promise<string[]> =>
     page.locator(selector).evaluateAll((nodes) => nodes.map((node) => node.getAttribute("aria-label") ?? ""));
 
@@ -144,6 +164,18 @@ describe.skipIf(!has_browser)(name, () => {
     await other.goto(address); // the address alone leads to the same sample
     await other.waitForSelector(".sample-view");
     expect(await other.locator(".sample-head h2").innerText()).toBe(await page.locator(".sample-head h2").innerText());
+    const selected = other.locator("[role=option][aria-selected=true]");
+    await selected.waitFor();
+    expect(await selected.locator(".facts").innerText()).toContain(`step ${address.split("/").at(-2)} `);
+    expect(await selected.getAttribute("aria-posinset")).toBe(placeOf(address));
+    await other.locator(".member").first().click();
+    await other.waitForFunction(
+      (place) => document.querySelector("[aria-selected=true]")?.getAttribute("aria-posinset") === place,
+      String(Number(placeOf(address)) - 3),
+    );
+    await other.locator(".tokens").focus();
+    await other.keyboard.press("Escape");
+    expect(await other.evaluate(() => document.activeElement?.getAttribute("role"))).toBe("listbox");
     await other.close();
   });
 
@@ -170,6 +202,21 @@ describe.skipIf(!has_browser)(name, () => {
         .map((node) => node.outerHTML),
     );
     expect(nameless).toEqual([]);
+    expect(await roles(page)).toEqual(expect.arrayContaining(["banner", "navigation", "main", "image", "checkbox"]));
+    await page.getByRole("link", { name: "Samples" }).click();
+    await page.getByRole("listbox", { name: "Samples" }).waitFor();
+    await page.waitForSelector(".tokens");
+    const samples = await roles(page);
+    expect(samples).toEqual(expect.arrayContaining(["toolbar", "listbox", "option", "article", "radio", "status"]));
+    // Tab goes as the eye does: filters, list, sample
+    await page.getByRole("searchbox", { name: "Text in completion or answer" }).focus();
+    const visited: (string | null)[] = [];
+    for (let i = 0; i < 2; i++) {
+      await page.keyboard.press("Tab");
+      visited.push(await page.evaluate(() => document.activeElement!.getAttribute("aria-label")));
+    }
+    expect(visited).toEqual(["Samples", expect.stringMatching(/^completion 1 of 4: /)]);
+    await page.getByRole("link", { name: "Curves" }).click();
     await page.locator("#skip").focus();
     await page.keyboard.press("Enter");
     expect(await page.evaluate(() => document.activeElement?.id)).toBe("main");

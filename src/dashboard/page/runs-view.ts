@@ -110,7 +110,10 @@ function configTable(runs: readonly RunSummary[], known: readonly RunDetails[]):
     ),
   );
   const names = known.map(({ id }) => runs.find((run) => run.id === id)?.name ?? id);
-  return scrolled("what differs", element("table", {}, heads(["key", ...names]), element("tbody", {}, ...rows)));
+  return scrolled(
+    "what differs",
+    element("table", { class: "differs" }, heads(["key", ...names]), element("tbody", {}, ...rows)),
+  );
 }
 
 function runDetails(

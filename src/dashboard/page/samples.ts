@@ -1,6 +1,7 @@
 import type { SampleDetails, SampleRow, SamplesResponse } from "../api.js";
 import { choice, debounced, element, getJson } from "./dom.js";
 import { short } from "./format.js";
+import { filterBar } from "./sample-filters.js";
 import { sampleView } from "./sample-view.js";
 import type { Store } from "./store.js";
 import type { TokenColouring } from "./tokens.js";
@@ -8,13 +9,19 @@ import { virtualList } from "./virtual-list.js";
 
 const page_size = 100;
 
+interface Place {
+  readonly step: number;
+  readonly row: number;
+}
+
 /** Every sample of a run: a filtered list at the left, one sample at the right. `#samples/<run>/<step>/<row>` links to one. */
 export function samplesView(root: HTMLElement, store: Store): { update(): void; open(path: readonly string[]): void } {
   const filters = new Map<string, string>();
   let run_id = "";
   let colouring: TokenColouring = "logprob";
   let asked_steps = -1;
-  let opened = "";
+  /** The sample at the right. */
+  let opened: Place | undefined;
 
   const query = (more: Readonly<Record<string, string | number>> = {}): string =>
     new URLSearchParams(
@@ -36,22 +43,38 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
     onSelect: ({ step, row }) => show(step, row),
   });
 
+  /** Of the list, and where a sample stands in it. */
+  const summary = (at: Place | undefined): Promise<SamplesResponse> =>
+    getJson(`/api/runs/${run_id}/samples?${query({ limit: 0, ...(at && { at_step: at.step, at_row: at.row }) })}`);
+  /** Whether the selection is still where it was now: an answer that comes late must not take it back. */
+  const unmoved = (): (() => boolean) => {
+    const [run, place, index] = [run_id, opened, list.selected];
+    return () => run === run_id && place === opened && index === list.selected;
+  };
+  const locate = async (): Promise<void> => {
+    const isCurrent = unmoved();
+    const { position } = await summary(opened);
+    if (isCurrent()) list.mark(position ?? -1, true);
+  };
+
   const refresh = async (is_same_list: boolean): Promise<void> => {
     const run = store.runs.get(run_id);
     if (run === undefined) return;
     asked_steps = run.num_steps;
     if (!is_same_list) count.textContent = "looking…";
+    const wanted_run = run_id;
+    const isCurrent = unmoved();
     try {
-      const { total, num_samples, first_step, last_step } = await getJson<SamplesResponse>(
-        `/api/runs/${run_id}/samples?${query({ limit: 0 })}`,
-      );
+      const { total, num_samples, first_step, last_step, position } = await summary(opened);
+      if (wanted_run !== run_id) return;
       const steps = num_samples === 0 ? "" : `, steps ${first_step} to ${last_step}`;
       count.textContent =
         num_samples === 0
           ? "No samples are stored for this run."
           : `${total.toLocaleString("en")} of ${num_samples.toLocaleString("en")}${steps}`;
       list.reset(total, is_same_list);
-      if (opened === "" && total > 0) list.select(0);
+      if (opened === undefined) list.select(0);
+      else if (isCurrent()) list.mark(position ?? -1, !is_same_list);
     } catch (error) {
       count.textContent = String((error as Error).message);
     }
@@ -69,15 +92,18 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
     void load(step, row);
   };
   const load = async (step: number, row: number): Promise<void> => {
-    opened = `${run_id}/${step}/${row}`;
-    const wanted = opened;
+    const wanted = { step, row };
+    opened = wanted;
     const made = await getJson<SampleDetails>(`/api/runs/${run_id}/samples/${step}/${row}`).then(
       (sample) =>
         sampleView(sample, {
           run_id,
           colouring,
           onColouring: (picked) => (colouring = picked),
-          onOther: (other) => show(step, other),
+          onOther: (other) => {
+            show(step, other);
+            void locate();
+          },
         }),
       (error: Error) => element("p", { class: "empty" }, `This sample cannot be shown: ${error.message}`),
     );
@@ -85,7 +111,7 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
   };
 
   const run_choice = choice("Run", [], (id) => {
-    run_id = id;
+    [run_id, opened] = [id, undefined];
     history.replaceState(null, "", `#samples/${id}`);
     void refresh(false);
   });
@@ -93,6 +119,10 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
     filterBar(run_choice.root, setFilter),
     element("div", { class: "split" }, element("div", { class: "list" }, count, list.root), detail),
   );
+
+  detail.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") list.root.focus();
+  });
 
   const update = (): void => {
     if (root.hidden) return;
@@ -111,12 +141,16 @@ export function samplesView(root: HTMLElement, store: Store): { update(): void; 
     update,
     open: ([id, step, row]) => {
       if (id !== undefined && id !== "" && id !== run_id) {
-        [run_id, asked_steps] = [id, -1];
+        [run_id, asked_steps, opened] = [id, -1, undefined];
         list.reset(0, false);
       }
+      const [wanted_step, wanted_row] = [Number(step), Number(row)];
+      const is_other = wanted_step !== opened?.step || wanted_row !== opened.row;
+      if (step !== undefined && row !== undefined && is_other) {
+        void load(wanted_step, wanted_row);
+        if (asked_steps >= 0) void locate();
+      }
       update();
-      if (step !== undefined && row !== undefined && opened !== `${run_id}/${step}/${row}`)
-        void load(Number(step), Number(row));
     },
   };
 }
@@ -134,54 +168,4 @@ function rowContents({ step, reward, is_correct, is_truncated, length, completio
     ),
     element("p", { class: "preview" }, completion.replace(/\s+/g, " ") || "(empty)"),
   ];
-}
-
-function filterBar(run_choice: HTMLElement, setFilter: (name: string, value: string) => void): HTMLElement {
-  const yes_no = (name: string, yes: string, no: string): HTMLElement =>
-    choice(
-      name,
-      [
-        ["", "all"],
-        ["yes", yes],
-        ["no", no],
-      ],
-      (value) => setFilter(name.toLowerCase(), value),
-    ).root;
-  const step = (name: string, label: string): HTMLElement => {
-    const input = element("input", {
-      type: "number",
-      min: 0,
-      "aria-label": `${label} step`,
-      placeholder: label,
-      class: "step",
-    });
-    input.addEventListener("input", () => setFilter(name, /^\d{1,9}$/.test(input.value) ? input.value : ""));
-    return input;
-  };
-  const text = element("input", {
-    type: "search",
-    placeholder: "Text",
-    "aria-label": "Text in completion or answer",
-    maxlength: 200,
-  });
-  text.addEventListener("input", () => setFilter("text", text.value.trim()));
-  const orders = [
-    ["step", "first steps"],
-    ["-step", "last steps"],
-    ["-reward", "highest reward"],
-    ["reward", "lowest reward"],
-    ["-length", "longest"],
-    ["length", "shortest"],
-  ] as const;
-  return element(
-    "div",
-    { class: "toolbar", role: "toolbar", "aria-label": "Which samples are listed" },
-    run_choice,
-    yes_no("Correct", "correct", "wrong"),
-    yes_no("Truncated", "truncated", "finished"),
-    yes_no("Reflective", "reflective", "not"),
-    element("span", { class: "steps" }, "Steps", step("from_step", "first"), step("to_step", "last")),
-    choice("Order", orders, (value) => setFilter("order", value)).root,
-    text,
-  );
 }

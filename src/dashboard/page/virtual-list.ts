@@ -6,6 +6,8 @@ export interface VirtualList {
   /** How many rows there are now; those that are held are fetched anew, and shown meanwhile if the list is the same. */
   reset(total: number, is_same_list: boolean): void;
   select(index: number): void;
+  /** The same without telling anyone, or none for -1; `into_view` scrolls there. */
+  mark(index: number, into_view: boolean): void;
 }
 
 export interface VirtualListOptions<T> {
@@ -104,16 +106,22 @@ export function virtualList<T>(options: VirtualListOptions<T>): VirtualList {
     return node;
   };
 
-  const select = (index: number): void => {
-    if (total === 0) return;
-    selected = Math.max(0, Math.min(total - 1, index));
-    const [top, room] = [selected * row_height, root.clientHeight];
+  const mark = (index: number, into_view: boolean): void => {
+    selected = Math.min(total - 1, index);
+    if (into_view && selected >= 0) scrollTo(selected);
+    draw();
+  };
+  const scrollTo = (index: number): void => {
+    const [top, room] = [index * row_height, root.clientHeight];
     if (height() < max_height) {
       if (top < root.scrollTop) root.scrollTop = top;
       if (top + row_height > root.scrollTop + room) root.scrollTop = top + row_height - room;
-    } else if (selected < firstRow() || selected + 1 > firstRow() + room / row_height)
-      root.scrollTop = (selected / (total - room / row_height)) * (max_height - room);
-    draw();
+    } else if (index < firstRow() || index + 1 > firstRow() + room / row_height)
+      root.scrollTop = (index / (total - room / row_height)) * (max_height - room);
+  };
+  const select = (index: number): void => {
+    if (total === 0) return;
+    mark(Math.max(0, index), true);
     const item = itemAt(selected);
     if (item !== undefined) options.onSelect(item, selected);
     else void announce(selected);
@@ -152,5 +160,6 @@ export function virtualList<T>(options: VirtualListOptions<T>): VirtualList {
       draw();
     },
     select,
+    mark,
   };
 }

@@ -52,9 +52,17 @@ export function differingValues(configs: readonly JsonObject[]): readonly Readon
   return values.map((one) => new Map(differing.map((key) => [key, one.get(key) ?? "-"])));
 }
 
-/** What the names of runs have in common, without what introduces the seed: `grpo` for `grpo/seed-0` and `grpo/seed-1`. */
-const commonName = (names: readonly string[]): string =>
-  names.length === 1 ? names[0]! : commonPrefix(names).replace(/[^\p{L}\p{N}]*(seed)?[^\p{L}\p{N}]*$/u, "");
+/**
+ * What the names of runs have in common, without the seed: `grpo` for `grpo/seed-0` and `grpo/seed-1`, `demo/rl` for
+ * `demo/seed-0/rl` and `demo/seed-1/rl`.
+ */
+function commonName(names: readonly string[]): string {
+  if (names.length === 1) return names[0]!;
+  const seedless = new Set(names.map((name) => name.replace(/(^|\/)seed[-_]?\d+(?=\/|$)/, "").replace(/^\//, "")));
+  const [only = ""] = seedless;
+  if (seedless.size === 1 && only !== "") return only;
+  return commonPrefix(names).replace(/[^\p{L}\p{N}]*(seed)?[^\p{L}\p{N}]*$/u, "");
+}
 
 const max_short_length = 60;
 

@@ -17,8 +17,9 @@ export interface FigureSection {
 /** What stands where; a metric that is not named here comes last. */
 const sections: readonly (readonly [title: string, pattern: RegExp])[] = [
   ["Accuracy and reward", /^(reward|advantage|equal_reward)/],
-  ["Completions", /^(completion_length|truncated|prompt_length)/],
+  ["Completions", /^(completion_length|truncated|prompt_length|completions|correct_completions)/],
   ["Learning", /^(loss|policy_loss|kl_|clip_fraction|entropy|ratio_|grad_norm|learning_rate|clamped|skipped)/],
+  ["Reflection", /^reflection_/],
   ["Sampler against trainer", /^rollout_mismatch/],
   ["Time and memory", /(_seconds|_per_second|_bytes|_tokens)$/],
   ["Other metrics", /^/],
@@ -70,7 +71,8 @@ export function metricSections(groups: readonly RunGroup<Run>[]): readonly Figur
   const known = [...metrics.keys()];
   const order = (name: string): number =>
     known.includes(name) ? known.indexOf(name) : name.startsWith("reward.") ? 3 : 1000;
-  return sections.flatMap(([title]) => {
+  const titles = sections.map(([title]) => title).filter((title) => title !== "Reflection"); // reflection-figures.ts
+  return titles.flatMap((title) => {
     const here = [...names].filter((name) => sectionOf(name) === title && !uncharted.has(name));
     const figures = here.sort((a, b) => order(a) - order(b)).map((name) => metricFigure(groups, name));
     const drawn = figures.filter(({ series }) => series.some(({ points }) => points.length > 1));

@@ -44,6 +44,28 @@ export async function examplesOf({ folder }: Run, group: string): Promise<readon
   return (await Promise.all(examples)).flat();
 }
 
+const max_steps_back = 20;
+
+/** The last two correct completions with a reflection word (whole words), of different steps. */
+export async function reflectiveExamplesOf({ folder }: Run, group: string): Promise<readonly ExampleSample[]> {
+  const index = rolloutIndex(folder);
+  await index.poll();
+  const found: ExampleSample[] = [];
+  for (const samples of index.steps.slice(-max_steps_back).reverse()) {
+    if (found.length === 2) break;
+    try {
+      const reflective = await index.reflective(samples.step);
+      const row = reflective.findIndex((is_reflective, i) => is_reflective === 1 && samples.correct?.[i] === 1);
+      if (row < 0) continue;
+      await using file = await openArrowFile(index.fileOf(samples.step));
+      found.push(await example(folder, group, samples, row, file));
+    } catch {
+      continue; // a damaged file is reported where its curves are read
+    }
+  }
+  return found;
+}
+
 /** Rows of different prompts, right ones first. */
 function pick({ num_rows, correct, prompt_ids }: StepSamples): readonly number[] {
   const seen = new Set<number>();

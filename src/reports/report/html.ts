@@ -3,6 +3,7 @@ import { lineFigure } from "../figures/line-figure.js";
 import { stackedBars } from "../figures/bar-figure.js";
 import { escapeXml } from "../figures/theme.js";
 import { problemText } from "../read/problem.js";
+import { findReflection } from "../reflection.js";
 import type { Run } from "../read/run-folder-reader.js";
 import type { FigureSection } from "./curves.js";
 import type { ExampleSample } from "./examples.js";
@@ -12,7 +13,7 @@ import { htmlTable } from "./table.js";
 
 /** One HTML file that needs nothing else: no network, no other file. */
 export function reportHtml(report: Report, written_at: Date): string {
-  const { title, groups, sections, tables, examples } = report;
+  const { title, groups, sections, tables, examples, reflective_examples } = report;
   const num_runs = groups.reduce((sum, { runs }) => sum + runs.length, 0);
   const hash = createHash("sha256").update(hover_script).digest("base64");
   const policy = `default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-${hash}'`;
@@ -32,9 +33,8 @@ export function reportHtml(report: Report, written_at: Date): string {
     ...tables.filter(({ id }) => id === "accuracy").map(htmlTable),
     ...sections.map((section) => sectionHtml(section)),
     ...tables.filter(({ id }) => id === "training" || id === "reflection").map(htmlTable),
-    examples.length === 0
-      ? ""
-      : `<section><h2>Samples</h2><div class="samples">${examples.map(exampleHtml).join("")}</div></section>`,
+    samplesSection("Samples", examples),
+    samplesSection("Samples that reflected and were right", reflective_examples),
     timeSection(report),
     `<section id="${anchor("Runs")}"><h2>Runs</h2>${differingTable(report)}${groups.flatMap(({ runs }) => runs.map(runHtml)).join("")}</section>`,
     `</main><footer>${num_runs} ${num_runs === 1 ? "run" : "runs"}, written ${written_at.toISOString().slice(0, 16).replace("T", " ")} UTC</footer>`,
@@ -92,13 +92,28 @@ function timeSection({ step_times, tables }: Report): string {
   return `<section id="${anchor("Time")}"><h2>Time</h2><div class="wide">${body}</div>${details.join("")}</section>`;
 }
 
+const samplesSection = (title: string, samples: readonly ExampleSample[]): string =>
+  samples.length === 0
+    ? ""
+    : `<section><h2>${title}</h2><div class="samples">${samples.map(exampleHtml).join("")}</div></section>`;
+
+/** Escaped, with the reflection words marked. */
+function marked(text: string): string {
+  const hits = findReflection(text, "word");
+  const parts = hits.map(({ start, end }, i) => {
+    const before = text.slice(hits[i - 1]?.end ?? 0, start);
+    return `${escapeXml(before)}<mark>${escapeXml(text.slice(start, end))}</mark>`;
+  });
+  return `${parts.join("")}${escapeXml(text.slice(hits.at(-1)?.end ?? 0))}`;
+}
+
 function exampleHtml({ group, step, completion, answer, reward, is_correct, images }: ExampleSample): string {
   const verdict = is_correct === null ? "" : is_correct ? "correct" : "wrong";
   return [
     `<article class="sample ${verdict}">`,
     ...images.map((uri) => `<img src="${uri}" alt="image of the prompt">`),
     `<div><p class="facts">${escapeXml(group)} · step ${step} · reward ${reward.toPrecision(3)}${verdict === "" ? "" : ` · <b>${verdict}</b>`}</p>`,
-    `<pre>${escapeXml(completion)}</pre><p class="facts">answer: ${escapeXml(answer)}</p></div></article>`,
+    `<pre>${marked(completion)}</pre><p class="facts">answer: ${escapeXml(answer)}</p></div></article>`,
   ].join("");
 }
 

@@ -33,6 +33,7 @@ thead th{color:var(--muted);font-weight:500;border-bottom-color:var(--axis)}
 .bottleneck{margin:10px 0 0}
 .samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(480px,1fr));gap:16px}
 .sample{display:flex;gap:14px;background:var(--panel);border-radius:6px;padding:12px;border-left:3px solid var(--axis);break-inside:avoid}
+.sample mark{background:none;color:inherit;font-weight:700;text-decoration:underline;text-underline-offset:3px}
 .sample.correct{border-color:var(--good)}.sample.wrong{border-color:var(--bad)}
 .sample img{width:112px;height:112px;object-fit:contain;image-rendering:auto;border-radius:3px}
 .facts{margin:0;color:var(--muted);font-size:12.5px}

@@ -1,12 +1,12 @@
 import { UserError } from "../../errors.js";
 import { groupRuns, differingValues, type RunGroup } from "../read/groups.js";
 import { condensed, type Problem } from "../read/problem.js";
-import { type ReflectionPoint, reflectionCurve } from "../read/reflection-curves.js";
+import { type ReflectionPoint, reflectionCurves } from "../read/reflection-curves.js";
 import { rolloutIndex } from "../read/rollout-index.js";
 import { findRunFolders, readRun, type Run, shortNames } from "../read/run-folder-reader.js";
 import { type StepTime, stepTime } from "../read/step-time.js";
 import { evaluationFigures, type Figure, type FigureSection, metricSections } from "./curves.js";
-import { type ExampleSample, examplesOf } from "./examples.js";
+import { type ExampleSample, examplesOf, reflectiveExamplesOf } from "./examples.js";
 import { reflectionFigures } from "./reflection-figures.js";
 import type { Table } from "./table.js";
 import { evaluationTable, reflectionTable, stepTimeTable, trainingTable } from "./tables.js";
@@ -21,9 +21,13 @@ export interface Report {
   /** Config keys in which the groups differ: [key, a value for each group]. */
   readonly differing: readonly (readonly [key: string, values: readonly string[]])[];
   readonly examples: readonly ExampleSample[];
+  /** That reflected and were right. */
+  readonly reflective_examples: readonly ExampleSample[];
   readonly problems: readonly (Problem & { readonly run: string })[];
-  /** Of each run folder that keeps rollouts. */
+  /** Of each run folder that keeps rollouts, in whole words. */
   readonly reflection: ReadonlyMap<string, readonly ReflectionPoint[]>;
+  /** The same as the paper counts, anywhere in a text. */
+  readonly reflection_substring: ReadonlyMap<string, readonly ReflectionPoint[]>;
 }
 
 export interface ReportOptions {
@@ -64,11 +68,15 @@ export async function buildReport(folders: readonly string[], options: ReportOpt
     tables: tables.filter(({ rows }) => rows.length > 0),
     differing: [...(differing[0]?.keys() ?? [])].map((key) => [key, differing.map((values) => values.get(key) ?? "-")]),
     examples: (await Promise.all(groups.map(({ name, runs: [first] }) => examplesOf(first!, name)))).flat(),
+    reflective_examples: (
+      await Promise.all(groups.map(({ name, runs: [first] }) => reflectiveExamplesOf(first!, name)))
+    ).flat(),
     problems: runs.flatMap((run) => {
       const of_rollouts = reflection.flat().find(({ folder }) => folder === run.folder)?.problems ?? [];
       return condensed([...run.problems, ...of_rollouts]).map((problem) => ({ ...problem, run: run.name }));
     }),
     reflection: new Map(reflection.flat().map(({ folder, points }) => [folder, points])),
+    reflection_substring: new Map(reflection.flat().map(({ folder, substring }) => [folder, substring])),
   };
 }
 
@@ -99,12 +107,13 @@ async function readRuns(folders: readonly string[]): Promise<readonly Run[]> {
 interface ReadReflection {
   readonly folder: string;
   readonly points: readonly ReflectionPoint[];
+  readonly substring: readonly ReflectionPoint[];
   readonly problems: readonly Problem[];
 }
 
 async function readReflection({ folder }: Run): Promise<ReadReflection> {
   const index = rolloutIndex(folder);
   await index.poll();
-  const { points, problems } = await reflectionCurve(index, "word", max_reflection_steps);
-  return { folder, points, problems: [...index.problems, ...problems] };
+  const { word: points, substring, problems } = await reflectionCurves(index, max_reflection_steps);
+  return { folder, points, substring, problems: [...index.problems, ...problems] };
 }

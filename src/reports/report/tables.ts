@@ -1,7 +1,7 @@
 import { formatMetric } from "../metrics.js";
 import { evaluationCurve, meanAndStd, median, metricCurve, type RunGroup, tenthOf } from "../read/groups.js";
 import type { ReflectionPoint } from "../read/reflection-curves.js";
-import { ratio_names, type RatioName } from "../read/reflection-curves.js";
+import { ratio_names, type RatioName } from "../reflection-statistics.js";
 import type { Run } from "../read/run-folder-reader.js";
 import type { StepTime } from "../read/step-time.js";
 import type { Table } from "./table.js";

@@ -6,6 +6,7 @@ import { lineFigure } from "../figures/line-figure.js";
 import { light } from "../figures/theme.js";
 import { makeFolder, writing } from "../files.js";
 import { reportHtml } from "./html.js";
+import { reflectionSteps } from "./reflection-steps.js";
 import { writeReflectiveSamples } from "./reflective-samples.js";
 import type { Report } from "./report.js";
 import { csvTable, latexTable } from "./table.js";
@@ -23,7 +24,7 @@ const png_scale = 2;
 
 /**
  * Writes report.html, which needs no other file, and beside it for papers figures/*.svg and *.png, tables/*.csv and *.tex,
- * and metrics.csv with every number of every step; reflective-correct.jsonl lists the correct completions that reflect.
+ * and metrics.csv and reflection-steps.csv with every number of every step; reflective-correct.jsonl lists the correct completions that reflect.
  */
 export async function writeReport(report: Report, folder: string, written_at = new Date()): Promise<WrittenReport> {
   const html = join(folder, "report.html");
@@ -42,11 +43,12 @@ export async function writeReport(report: Report, folder: string, written_at = n
       await writeFile(join(folder, "tables", `${table.id}.tex`), latexTable(table));
     }
     await writeFile(join(folder, "tables", "metrics.csv"), csvTable(allMetrics(report)));
+    await writeFile(join(folder, "tables", "reflection-steps.csv"), csvTable(reflectionSteps(report)));
     const runs = report.groups.flatMap((group) => group.runs);
     num_reflective = await writeReflectiveSamples(runs, join(folder, "reflective-correct.jsonl"));
     await writeFile(html, reportHtml(report, written_at));
   });
-  return { html, num_figures: figures.length, num_tables: report.tables.length + 1, num_reflective };
+  return { html, num_figures: figures.length, num_tables: report.tables.length + 2, num_reflective };
 }
 
 function figureFiles({ sections, step_times, groups }: Report): readonly (readonly [name: string, svg: string])[] {

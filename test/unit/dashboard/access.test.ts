@@ -49,6 +49,7 @@ describe("what must not be answered is refused", () => {
     ["a row beyond", "/api/runs/RUN/samples/1/999", 404],
     ["a page too large", "/api/runs/RUN/samples?limit=100000", 400],
     ["a number that is none", "/api/runs/RUN/samples?offset=-1", 400],
+    ["a place that is none", "/api/runs/RUN/samples?at_step=1&at_row=x", 400],
     ["an unknown order", "/api/runs/RUN/samples?order=random", 400],
     ["a text too long", `/api/runs/RUN/samples?text=${"x".repeat(201)}`, 400],
     ["a flag that is none", "/api/runs/RUN/samples?correct=maybe", 400],

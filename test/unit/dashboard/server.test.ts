@@ -92,6 +92,12 @@ describe("what is asked for is answered", () => {
     expect(longest).toEqual([...longest].sort((a, b) => b - a));
     const page = await get<SamplesResponse>(`/api/runs/${run.id}/samples?offset=30&limit=7`);
     expect(page.rows).toEqual(all.rows.slice(30, 37));
+    const [wrong] = all.rows.filter(({ is_correct }) => is_correct === false).slice(3);
+    const at = `at_step=${wrong!.step}&at_row=${wrong!.row}`;
+    expect((await list(at)).position).toBe(all.rows.indexOf(wrong!));
+    expect((await list(`${at}&correct=no`)).position).toBe(3);
+    expect((await list(`${at}&correct=yes`)).position).toBeNull();
+    expect([(await list("at_step=99&at_row=0")).position, all.position]).toEqual([null, null]);
   });
 
   test("one sample with its tokens, and its image", async () => {

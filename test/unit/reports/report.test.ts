@@ -72,6 +72,39 @@ describe("a report of three runs in two groups", () => {
     expect(header).toMatch(/^run,step,/);
     expect(rows).toHaveLength(4 + 4 + 3);
   });
+
+  test("every figure is a PNG of its SVG, drawn and on white paper", async () => {
+    const figures = await readdir(join(root, "out", "figures"));
+    const pictures = figures.filter((name) => name.endsWith(".png"));
+    expect(pictures.map((name) => name.replace(/png$/, "svg"))).toEqual(
+      figures.filter((name) => name.endsWith(".svg")),
+    );
+    for (const name of pictures) {
+      const data = await sharp(join(root, "out", "figures", name))
+        .removeAlpha()
+        .raw()
+        .toBuffer();
+      expect([...data.subarray(0, 3)], name).toEqual([255, 255, 255]);
+      expect(new Set(data).size, name).toBeGreaterThan(8);
+    }
+  });
+
+  test("reflection step by step, for both countings", async () => {
+    const text = await readFile(join(root, "out", "tables", "reflection-steps.csv"), "utf8");
+    const [header, ...rows] = text.trim().split("\r\n");
+    expect(header).toMatch(
+      /^run,step,counting,N,N\+,R,R\+,R \/ N,.*,length of R,length of others,re-check,.*,wait,yet$/,
+    );
+    expect(rows).toHaveLength(2 * (4 + 4 + 3));
+    const cells = rows.map((row) => row.split(","));
+    expect(cells.every(([, , , n, , r, , ratio]) => Number(ratio) === +r! / +n!)).toBe(true);
+  });
+
+  test("samples that reflected and were right are shown, their words marked", () => {
+    expect(built.reflective_examples.length).toBeGreaterThan(0);
+    expect(built.reflective_examples.every(({ is_correct }) => is_correct)).toBe(true);
+    expect(html).toContain("<mark>wait</mark>, <mark>check again</mark>.");
+  });
 });
 
 test("correct completions that reflect are listed, with the places of their words", async () => {

@@ -51,6 +51,12 @@ describe("runs of one config are seeds of one group", () => {
     expect(groupRuns([run("grpo/seed-0", { seed: 0 }), run("grpo/seed-1", { seed: 1, steps: 2 })])).toHaveLength(2);
     const config = { algorithm: { name: "grpo" } };
     expect(groupRuns([run("grpo/seed-0", config), run("grpo/seed-1", config)])[0]!.name).toBe("grpo");
+    const both = ["sft", "rl"].flatMap((kind) =>
+      [0, 1].map((seed) => run(`demo/seed-${seed}/${kind}`, { kind, seed })),
+    );
+    expect(groupRuns(both).map(({ name }) => name)).toEqual(["demo/sft", "demo/rl"]);
+    const bare = groupRuns([run("seed-0", config), run("seed-1", config)]);
+    expect(bare.map(({ name }) => name)).toEqual(["seed-0"]);
   });
 
   test("groups without a name of their own are named by what differs", () => {
@@ -131,7 +137,7 @@ describe("where a step's time goes", () => {
 test("the five ratios of reflection", () => {
   const correct = Uint8Array.of(1, 1, 0, 0, 0);
   const completions = ["wait", "4", "check again, wait", "yet", "5"];
-  const { ratios, counts } = reflectionPoint({ step: 3, num_rows: 5, correct }, completions, "word");
+  const { ratios, counts } = reflectionPoint({ step: 3, correct }, completions, "word");
   expect(ratios).toEqual({
     reflective: 3 / 5,
     "reflective among correct": 1 / 2,
@@ -144,10 +150,10 @@ test("the five ratios of reflection", () => {
     ["wait", 2],
     ["yet", 1],
   ]);
-  expect(reflectionPoint({ step: 3, num_rows: 5, correct: null }, completions, "word").ratios).toEqual({
+  expect(reflectionPoint({ step: 3, correct: null }, completions, "word").ratios).toEqual({
     reflective: 0.6,
   });
-  expect(reflectionPoint({ step: 3, num_rows: 1, correct: Uint8Array.of(0) }, ["5"], "word").ratios).toEqual({
+  expect(reflectionPoint({ step: 3, correct: Uint8Array.of(0) }, ["5"], "word").ratios).toEqual({
     ...{ reflective: 0, "reflective among wrong": 0, "correct among others": 0 },
   });
 });
