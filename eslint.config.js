@@ -12,6 +12,7 @@ const rooms = {
   config: ["datasets/registry.ts", "rewards/registry.ts", "trackers/registry.ts", "errors.ts"], // names and params of the plug-ins
   batches: ["errors.ts"],
   engine: ["batches", "errors.ts"],
+  ranks: ["engine/native-ranks.ts", "engine/addon.ts", "errors.ts"],
   hub: ["reports/lock.ts", "errors.ts"],
   datasets: ["batches/sample.ts", "hub", "errors.ts"], // what a dataset yields, and where its files may lie
   modules: ["errors.ts"],
@@ -25,7 +26,7 @@ const rooms = {
   health: ["config/health.ts", "pipeline/events.ts", "reports/metrics.ts"],
   dashboard: ["reports", "pipeline/data/tokenizer.ts", "errors.ts"],
   "dashboard/page": ["dashboard/api.ts"], // runs in the browser
-  evaluate: ["batches", "engine/engine.ts", "pipeline/data", "pipeline/rollout", "rewards", "errors.ts"],
+  evaluate: ["batches", "engine/engine.ts", "ranks/ranks.ts", "pipeline/data", "pipeline/rollout", "rewards", "errors.ts"],
   launch: ["config", "errors.ts"],
 };
 

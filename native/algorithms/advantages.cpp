@@ -25,11 +25,11 @@ void each_weighted(Values& values, const AdvantageInputs& inputs, RowRange rows,
   }
 }
 
-// `ranks` null: these rows only. Sums start from the first value there, so that equal values have exactly their mean.
+// `exact`: sums start from the first value, so that equal values have exactly their mean.
 Statistics statistics(const std::vector<double>& values, const AdvantageInputs& inputs, RowRange rows,
-                      bool weigh_tokens, collectives::ProcessGroup* ranks) {
+                      bool weigh_tokens, bool exact) {
   double start = 0;
-  if (ranks == nullptr)
+  if (exact)
     for (auto row = rows.end; row-- > rows.begin;)
       each_token(inputs, row, [&](size_t token) { start = values[token]; });
   double sums[2] = {0, 0};
@@ -37,13 +37,11 @@ Statistics statistics(const std::vector<double>& values, const AdvantageInputs& 
     sums[0] += weight * (value - start);
     sums[1] += weight;
   });
-  if (ranks != nullptr) ranks->sum(sums);
   if (sums[1] == 0) return {.mean = 0, .variance = 0};
   const double mean = start + sums[0] / sums[1];
   double squares[1] = {0};
   each_weighted(values, inputs, rows, weigh_tokens,
                 [&](double value, double weight) { squares[0] += weight * (value - mean) * (value - mean); });
-  if (ranks != nullptr) ranks->sum(squares);
   return {.mean = mean, .variance = squares[0] / (weigh_tokens ? std::max(1.0, sums[1] - 1) : sums[1])};
 }
 
@@ -87,8 +85,7 @@ std::vector<double> token_returns(const AdvantageInputs& inputs, double gamma, c
   return returns;
 }
 
-void normalize(std::vector<double>& values, const AdvantageInputs& inputs, const Normalization& how,
-               collectives::ProcessGroup& ranks) {
+void normalize(std::vector<double>& values, const AdvantageInputs& inputs, const Normalization& how) {
   const auto rows = inputs.rewards.size();
   const auto parts = [&](Scope scope) -> std::vector<RowRange> {
     if (scope == Scope::group) return row_groups(inputs);
@@ -101,9 +98,9 @@ void normalize(std::vector<double>& values, const AdvantageInputs& inputs, const
   };
   const auto change = [&](Scope scope, const auto& changed) {
     if (scope == Scope::none) return;
-    auto* shared = scope == Scope::batch && how.batch_completions == 0 ? &ranks : nullptr;
+    const bool exact = scope == Scope::group || how.batch_completions != 0;
     for (const auto part : parts(scope)) {
-      const auto found = statistics(values, inputs, part, how.weigh_tokens, shared);
+      const auto found = statistics(values, inputs, part, how.weigh_tokens, exact);
       for (auto row = part.begin; row < part.end; ++row)
         each_token(inputs, row, [&](size_t token) { values[token] = changed(values[token], found, token); });
     }

@@ -8,7 +8,7 @@
 // The steps from rewards to advantages that algorithms share. All values are [L], 0 where the completion mask is 0.
 namespace sightloop::algorithms {
 
-// What a mean or a deviation is taken over: the completions of one prompt, the whole batch of all ranks, or not at all.
+// What a mean or a deviation is taken over: the completions of one prompt, the whole batch, or not at all.
 enum class Scope { group, batch, none };
 Scope scope_named(const std::string& name);
 
@@ -28,14 +28,13 @@ struct Normalization {
   bool weigh_tokens = false;
   // Adds the mean back after scaling.
   bool shift_mean = false;
-  // Batch statistics are taken over consecutive blocks of so many completions; 0: over the whole batch and all ranks.
+  // Batch statistics are taken over consecutive blocks of so many completions; 0: over the whole batch.
   int64_t batch_completions = 0;
 };
 
 // Subtracts means, then divides by standard deviations: by deviation + 1e-4 in a group, sqrt(variance + 1e-8) in a
 // batch. Equal values of a group become exactly 0.
-void normalize(std::vector<double>& values, const AdvantageInputs& inputs, const Normalization& how,
-               collectives::ProcessGroup& ranks);
+void normalize(std::vector<double>& values, const AdvantageInputs& inputs, const Normalization& how);
 
 struct RowRange {
   size_t begin, end;

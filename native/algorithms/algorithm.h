@@ -1,13 +1,12 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "collectives/process_group.h"
 
 // An algorithm turns rewards into advantages, and log-probs into a loss. It never sees the networks.
 // R completions (rows), L tokens of all rows laid flat, M completion tokens of one microbatch, of S whole completions.
@@ -43,7 +42,9 @@ struct LossSums {
   // Of the importance correction: tokens or completions, by its level.
   double importance_count = 0, importance_sum = 0, importance_squares = 0, importance_capped = 0, importance_max = 0;
 
-  LossSums& operator+=(const LossSums& other);
+  std::array<double*, 11> sums();
+  std::array<double*, 2> maxima() { return {&ratio_max, &importance_max}; }
+  LossSums& operator+=(LossSums other);
 };
 
 struct Loss {
@@ -62,7 +63,7 @@ class Algorithm {
  public:
   virtual ~Algorithm() = default;
   //   returns [L]; 0 where the mask is 0
-  virtual std::vector<double> advantages(const AdvantageInputs& inputs, collectives::ProcessGroup& ranks) const = 0;
+  virtual std::vector<double> advantages(const AdvantageInputs& inputs) const = 0;
   virtual Loss loss(const LossInputs& inputs) const = 0;
   virtual bool needs_reference() const = 0;
   virtual bool skips_zero_advantage_groups() const { return false; }
@@ -78,14 +79,13 @@ class Algorithm {
 // Builds the algorithm that `options["name"]` names; its other keys are those of AlgorithmOptions in the TypeScript layer.
 std::unique_ptr<Algorithm> create(const nlohmann::json& options);
 
-// The weight of every token of each row, so that sum(weights * token losses) over one minibatch and all ranks is
+// The weight of every token of each row, so that sum(weights * token losses) over one minibatch is
 //   token_mean        mean over completion tokens
 //   sequence_mean     mean over completions of each one's token mean
 //   constant          sum / (completions * max_completion_tokens), arXiv:2503.20783
 //   block_token_mean  mean over consecutive blocks of block_completions rows of each one's token mean: what a token mean
 //                     inside every backward batch amounts to
-// however the minibatch is cut.   completion_lengths: tokens of each row of the minibatch on this rank
-std::vector<double> token_weights(const Aggregation& aggregation, std::span<const int64_t> completion_lengths,
-                                  collectives::ProcessGroup& ranks);
+// however the minibatch is cut.   completion_lengths: tokens of each row of the minibatch
+std::vector<double> token_weights(const Aggregation& aggregation, std::span<const int64_t> completion_lengths);
 
 }  // namespace sightloop::algorithms

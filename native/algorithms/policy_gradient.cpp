@@ -22,20 +22,15 @@ Aggregation aggregation_of(const nlohmann::json& options) {
 
 }  // namespace
 
-LossSums& LossSums::operator+=(const LossSums& other) {
-  policy_loss += other.policy_loss;
-  kl_reference += other.kl_reference;
-  kl_old_policy += other.kl_old_policy;
-  clipped_low += other.clipped_low;
-  clipped_high += other.clipped_high;
-  dual_clipped += other.dual_clipped;
-  clamped_log_ratios += other.clamped_log_ratios;
-  ratio_max = std::max(ratio_max, other.ratio_max);
-  importance_count += other.importance_count;
-  importance_sum += other.importance_sum;
-  importance_squares += other.importance_squares;
-  importance_capped += other.importance_capped;
-  importance_max = std::max(importance_max, other.importance_max);
+std::array<double*, 11> LossSums::sums() {
+  return {&policy_loss,    &kl_reference,       &kl_old_policy,      &clipped_low,
+          &clipped_high,   &dual_clipped,       &clamped_log_ratios, &importance_count,
+          &importance_sum, &importance_squares, &importance_capped};
+}
+
+LossSums& LossSums::operator+=(LossSums other) {
+  for (size_t i = 0; i < sums().size(); ++i) *sums()[i] += *other.sums()[i];
+  for (size_t i = 0; i < maxima().size(); ++i) *maxima()[i] = std::max(*maxima()[i], *other.maxima()[i]);
   return *this;
 }
 
@@ -131,12 +126,12 @@ KlReward kl_reward(const nlohmann::json& options) {
 }
 
 AdvantageRule normalized_returns(const nlohmann::json& options, Scope centre, Scope scale) {
-  return [kl = kl_reward(options), how = Normalization{.centre = centre, .scale = scale}](
-             const AdvantageInputs& inputs, collectives::ProcessGroup& ranks) {
-    auto values = token_returns(inputs, /*gamma=*/1, kl);
-    normalize(values, inputs, how, ranks);
-    return values;
-  };
+  return
+      [kl = kl_reward(options), how = Normalization{.centre = centre, .scale = scale}](const AdvantageInputs& inputs) {
+        auto values = token_returns(inputs, /*gamma=*/1, kl);
+        normalize(values, inputs, how);
+        return values;
+      };
 }
 
 }  // namespace sightloop::algorithms

@@ -32,7 +32,7 @@ struct SurrogateOptions {
   double log_ratio_clamp;
 };
 
-using AdvantageRule = std::function<std::vector<double>(const AdvantageInputs&, collectives::ProcessGroup&)>;
+using AdvantageRule = std::function<std::vector<double>(const AdvantageInputs&)>;
 using Surrogate = Gains (*)(const LossInputs&, const SurrogateOptions&);
 
 // min(r A, clip(r) A), r = policy / old policy of the token (arXiv:1707.06347 eq. 7; asymmetric bounds
@@ -46,9 +46,7 @@ class PolicyGradient final : public Algorithm {
   // `options`: clip_ratio_low and clip_ratio_high (null: no bound), dual_clip, and the other shared switches.
   PolicyGradient(const nlohmann::json& options, AdvantageRule advantages, Surrogate surrogate);
 
-  std::vector<double> advantages(const AdvantageInputs& inputs, collectives::ProcessGroup& ranks) const override {
-    return advantages_(inputs, ranks);
-  }
+  std::vector<double> advantages(const AdvantageInputs& inputs) const override { return advantages_(inputs); }
   Loss loss(const LossInputs& inputs) const override;
   bool needs_reference() const override { return needs_reference_; }
   bool skips_zero_advantage_groups() const override { return skips_zero_advantage_groups_; }

@@ -36,10 +36,7 @@ std::vector<double> leave_one_out(const AdvantageInputs& inputs, const KlReward&
 
 std::unique_ptr<Algorithm> create_rloo(const nlohmann::json& options) {
   return std::make_unique<PolicyGradient>(
-      options,
-      [kl = kl_reward(options)](const AdvantageInputs& inputs, collectives::ProcessGroup& /*ranks*/) {
-        return leave_one_out(inputs, kl);
-      },
+      options, [kl = kl_reward(options)](const AdvantageInputs& inputs) { return leave_one_out(inputs, kl); },
       clipped_token_ratio);
 }
 

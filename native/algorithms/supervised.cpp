@@ -14,7 +14,7 @@ class Supervised final : public Algorithm {
       : Algorithm(
             {.name = options.at("loss_aggregation"), .max_completion_tokens = options.at("max_completion_tokens")}) {}
 
-  std::vector<double> advantages(const AdvantageInputs& inputs, collectives::ProcessGroup& /*ranks*/) const override {
+  std::vector<double> advantages(const AdvantageInputs& inputs) const override {
     std::vector<double> ones(inputs.completion_mask.size());
     for (size_t token = 0; token < ones.size(); ++token) ones[token] = inputs.completion_mask[token] != 0 ? 1 : 0;
     return ones;

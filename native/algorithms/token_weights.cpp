@@ -7,8 +7,7 @@
 
 namespace sightloop::algorithms {
 
-std::vector<double> token_weights(const Aggregation& aggregation, std::span<const int64_t> completion_lengths,
-                                  collectives::ProcessGroup& ranks) {
+std::vector<double> token_weights(const Aggregation& aggregation, std::span<const int64_t> completion_lengths) {
   const auto& [name, max_completion_tokens, block_completions] = aggregation;
   const bool blocks = name == "block_token_mean";
   TORCH_CHECK(!blocks || block_completions > 0, "block_token_mean needs a positive block_completions");
@@ -16,7 +15,6 @@ std::vector<double> token_weights(const Aggregation& aggregation, std::span<cons
   const auto block = blocks ? static_cast<size_t>(block_completions) : 1;
   double counts[3] = {static_cast<double>(rows), 0, static_cast<double>((rows + block - 1) / block)};
   for (const auto length : completion_lengths) counts[1] += static_cast<double>(length);
-  ranks.sum(counts);
   const auto [completions, tokens, num_blocks] = counts;
   TORCH_CHECK(tokens > 0, "update: the minibatch has no completion token to learn from");
   const auto inverse = [](double divisor) { return divisor == 0 ? 0 : 1 / divisor; };

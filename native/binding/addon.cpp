@@ -5,6 +5,7 @@
 #include "binding/engine_functions.h"
 #include "binding/engine_thread.h"
 #include "binding/model_functions.h"
+#include "binding/ranks_functions.h"
 #include "binding/rollout_functions.h"
 #include "core/host_memory.h"
 
@@ -23,6 +24,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   sightloop::binding::init_data_functions(env, exports);
   sightloop::binding::init_engine_functions(env, exports);
   sightloop::binding::init_model_functions(env, exports);
+  sightloop::binding::init_ranks_functions(env, exports);
   sightloop::binding::init_rollout_functions(env, exports);
   sightloop::binding::init_ceiling_functions(env, exports);
   return exports;

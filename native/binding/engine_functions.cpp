@@ -112,6 +112,13 @@ Napi::Value advantages(const Napi::CallbackInfo& info) {
   });
 }
 
+// [R] 1 for rows of this rank; null: all are.
+std::vector<uint8_t> own_rows_argument(const Napi::CallbackInfo& info, size_t index) {
+  if (info[index].IsNull() || info[index].IsUndefined()) return {};
+  const auto rows = batches::values<uint8_t>(borrow(info[index], at::kByte, "own_rows"));
+  return {rows.begin(), rows.end()};
+}
+
 // update(engine, trajectories, temperature, max_consecutive_skips, stop): Promise<UpdateStats>
 Napi::Value update(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
@@ -121,8 +128,9 @@ Napi::Value update(const Napi::CallbackInfo& info) {
     const auto max_skips = static_cast<int64_t>(number_argument(info, 3, "max_consecutive_skips"));
     return handle->thread.run(
         info.Env(),
-        [handle, batch = read_trajectories(columns), temperature, max_skips](const std::stop_token& stop) -> Settle {
-          return [stats = handle->open().update(batch, temperature, max_skips, stop)](Napi::Env env) {
+        [handle, batch = read_trajectories(columns), temperature, max_skips,
+         own_rows = own_rows_argument(info, 4)](const std::stop_token& stop) -> Settle {
+          return [stats = handle->open().update(batch, temperature, max_skips, own_rows, stop)](Napi::Env env) {
             auto result = Napi::Object::New(env);
             const auto set = [&](const char* name, auto value) {
               result.Set(name, Napi::Number::New(env, static_cast<double>(value)));
@@ -153,6 +161,7 @@ Napi::Value update(const Napi::CallbackInfo& info) {
             set("forward_seconds", stats.forward_seconds);
             set("backward_seconds", stats.backward_seconds);
             set("optimizer_seconds", stats.optimizer_seconds);
+            set("reduce_seconds", stats.reduce_seconds);
             set("skipped_updates", stats.skipped_updates);
             auto divergences = Napi::Array::New(env, stats.divergences.size());
             for (uint32_t i = 0; i < stats.divergences.size(); ++i)
@@ -161,7 +170,7 @@ Napi::Value update(const Napi::CallbackInfo& info) {
             return result;
           };
         },
-        stop_argument(info, 4), {columns});
+        stop_argument(info, 5), {columns});
   });
 }
 
@@ -178,20 +187,19 @@ Napi::Object write_tensors(Napi::Env env, const std::map<std::string, at::Tensor
   return result;
 }
 
-// inspectGradients(engine, trajectories, temperature): Promise<Record<string, { shape: number[], data: Float32Array }>>
+// inspectGradients(engine, trajectories, temperature, own_rows): Promise<Record<string, { shape: number[], data: Float32Array }>>
 Napi::Value inspect_gradients(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto handle = engine_argument(info, 0);
     const auto columns = object_argument(info, 1, "trajectories");
     const auto temperature = number_argument(info, 2, "temperature");
-    return handle->thread.run(
-        info.Env(),
-        [handle, batch = read_trajectories(columns), temperature](const std::stop_token&) -> Settle {
-          return [gradients = handle->open().inspect_gradients(batch, temperature)](Napi::Env env) {
-            return write_tensors(env, gradients);
-          };
-        },
-        {}, {columns});
+    return handle->thread.run(info.Env(),
+                              [handle, batch = read_trajectories(columns), temperature,
+                               own_rows = own_rows_argument(info, 3)](const std::stop_token&) -> Settle {
+                                return [gradients = handle->open().inspect_gradients(batch, temperature, own_rows)](
+                                           Napi::Env env) { return write_tensors(env, gradients); };
+                              },
+                              {}, {columns});
   });
 }
 

@@ -1,26 +1,13 @@
 #include "binding/engine_handle.h"
 
+#include "binding/wrap.h"
+
 namespace sightloop::binding {
 namespace {
 
-// A foreign or stale external throws instead of corrupting memory.
 constexpr napi_type_tag kEngineTag = {0x5167687431656e67ULL, 0x696e6500006c6f70ULL};
 constexpr napi_type_tag kSessionTag = {0x5167687431736573ULL, 0x73696f6e006c6f70ULL};
 constexpr napi_type_tag kStopTag = {0x516768743173746fULL, 0x7000000000006c6fULL};
-
-template <typename T>
-Napi::Value wrap_as(Napi::Env env, T value, const napi_type_tag& tag) {
-  auto external = Napi::External<T>::New(env, new T(std::move(value)), [](Napi::Env, T* held) { delete held; });
-  external.TypeTag(&tag);
-  return external;
-}
-
-template <typename T>
-T& unwrap_as(const Napi::CallbackInfo& info, size_t index, const napi_type_tag& tag, const char* name) {
-  if (!info[index].IsExternal() || !info[index].As<Napi::External<T>>().CheckTypeTag(&tag))
-    throw Napi::TypeError::New(info.Env(), std::string("argument ") + std::to_string(index) + " is not " + name);
-  return *info[index].As<Napi::External<T>>().Data();
-}
 
 }  // namespace
 

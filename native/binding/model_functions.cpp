@@ -3,6 +3,7 @@
 #include "binding/engine_handle.h"
 #include "binding/guard.h"
 #include "binding/progress.h"
+#include "binding/ranks_functions.h"
 #include "binding/tensors.h"
 #include "core/host_memory.h"
 #include "core/stop.h"
@@ -36,7 +37,7 @@ models::Progress until_stopped(const std::shared_ptr<Progress>& listener, const 
   };
 }
 
-// openEngine(options: string, stop, progress: (done_bytes, total_bytes) => void): Promise<{ engine, model }>
+// openEngine(options: string, stop, progress: (done_bytes, total_bytes) => void, ranks): Promise<{ engine, model }>
 Napi::Value open_engine(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     auto options = std::make_shared<engine::EngineOptions>(
@@ -44,8 +45,9 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
     auto handle = std::make_shared<EngineHandle>(info.Env());
     return handle->thread.run(
         info.Env(),
-        [handle, options, listener = Progress::argument(info, 2)](const std::stop_token& stop) -> Settle {
-          handle->engine = std::make_unique<engine::Engine>(std::move(*options), until_stopped(listener, stop));
+        [handle, options, listener = Progress::argument(info, 2),
+         ranks = training_group_argument(info, 3)](const std::stop_token& stop) -> Settle {
+          handle->engine = std::make_unique<engine::Engine>(std::move(*options), until_stopped(listener, stop), ranks);
           return [handle, model = handle->engine->model_info()](Napi::Env env) {
             auto result = Napi::Object::New(env);
             result.Set("engine", wrap(env, handle));

@@ -1,16 +1,28 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <span>
+#include <vector>
 
 namespace sightloop::collectives {
 
-// The ranks that train together. One process is the group of one, with the same interface.
+// The ranks that train together. Every rank makes the same calls in the same order; one process is the group of one, with
+// the same interface. What a sum comes to does not depend on timing, only on the number of ranks.
 class ProcessGroup {
  public:
   virtual ~ProcessGroup() = default;
   virtual int rank() const = 0;
   virtual int world_size() const = 0;
-  // Replaces each value by its sum over all ranks; every rank must call in the same order.
+
+  // Replaces each value by its sum, or maximum, over all ranks.
   virtual void sum(std::span<double> values) = 0;
+  virtual void max(std::span<double> values) = 0;
+  // Replaces each float32 tensor by its sum over all ranks. Shapes are the same on every rank.
+  virtual void sum(const std::vector<at::Tensor>& tensors) = 0;
+  // all [world_size * n] float32 -> own [n]: the sum over ranks of the part that is this rank's.
+  virtual void reduce_scatter(const at::Tensor& all, at::Tensor& own) = 0;
+  // own [n] -> all [world_size * n], by rank.
+  virtual void all_gather(const at::Tensor& own, at::Tensor& all) = 0;
 };
 
 class SingleProcess final : public ProcessGroup {
@@ -18,6 +30,10 @@ class SingleProcess final : public ProcessGroup {
   int rank() const override { return 0; }
   int world_size() const override { return 1; }
   void sum(std::span<double> /*values*/) override {}
+  void max(std::span<double> /*values*/) override {}
+  void sum(const std::vector<at::Tensor>& /*tensors*/) override {}
+  void reduce_scatter(const at::Tensor& all, at::Tensor& own) override;
+  void all_gather(const at::Tensor& own, at::Tensor& all) override;
 };
 
 }  // namespace sightloop::collectives

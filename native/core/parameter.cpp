@@ -14,6 +14,16 @@ const at::Tensor& Parameter::gradient() const {
   return value.scalar_type() == at::kFloat ? value.grad() : gradient_sum;
 }
 
+const at::Tensor& Parameter::gradient_or_zeros() {
+  if (gradient().defined()) return gradient();
+  const auto zeros = at::zeros(value.sizes(), at::kFloat);
+  if (value.scalar_type() == at::kFloat)
+    value.mutable_grad() = zeros;
+  else
+    gradient_sum = zeros;
+  return gradient();
+}
+
 at::Tensor& Parameter::stepped() {
   if (value.scalar_type() == at::kFloat) return value;
   if (!master.defined()) master = value.detach().to(at::kFloat);

@@ -33,6 +33,7 @@ struct Parameter {
   at::Tensor view(const Slice& slice) const;
   // Of the minibatch so far, float32; undefined if nothing reached this parameter.
   const at::Tensor& gradient() const;
+  const at::Tensor& gradient_or_zeros();
   // What the optimizer steps, float32: `master`, made from `value` if need be, or `value` itself.
   at::Tensor& stepped();
   // Makes `value` what was stepped.

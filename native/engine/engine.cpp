@@ -65,9 +65,10 @@ models::Lora resolve_lora(const LoraOptions& options, models::Model& model, cons
 
 }  // namespace
 
-Engine::Engine(EngineOptions options, const models::Progress& progress)
+Engine::Engine(EngineOptions options, const models::Progress& progress,
+               std::shared_ptr<collectives::ProcessGroup> ranks)
     : options_(std::move(options)),
-      ranks_(std::make_unique<collectives::SingleProcess>()),
+      ranks_(std::move(ranks)),
       images_(options_.image_processor, options_.image_cache_bytes) {
   at::set_num_threads(options_.threads > 0 ? options_.threads : static_cast<int>(std::thread::hardware_concurrency()));
   config_ = models::read_config(options_.model_path);
@@ -190,15 +191,14 @@ trajectory::Scores Engine::score(const batches::RolloutBatch& batch, Which which
 at::Tensor Engine::advantages(const batches::RolloutBatch& batch, const at::Tensor& rewards,
                               const at::Tensor& policy_logprobs, const at::Tensor& reference_logprobs) {
   using batches::values;
-  const auto result = options_.algorithm->advantages(
-      {.prompt_ids = values<int64_t>(batch.prompt_ids),
-       .offsets = values<int32_t>(batch.offsets),
-       .completion_mask = values<uint8_t>(batch.completion_mask),
-       .rewards = values<float>(rewards),
-       .policy_logprobs = values<float>(policy_logprobs),
-       .reference_logprobs =
-           reference_logprobs.defined() ? values<float>(reference_logprobs) : std::span<const float>()},
-      *ranks_);
+  const auto result = options_.algorithm->advantages({.prompt_ids = values<int64_t>(batch.prompt_ids),
+                                                      .offsets = values<int32_t>(batch.offsets),
+                                                      .completion_mask = values<uint8_t>(batch.completion_mask),
+                                                      .rewards = values<float>(rewards),
+                                                      .policy_logprobs = values<float>(policy_logprobs),
+                                                      .reference_logprobs = reference_logprobs.defined()
+                                                                                ? values<float>(reference_logprobs)
+                                                                                : std::span<const float>()});
   return at::tensor(result, at::kDouble).to(at::kFloat);
 }
 
@@ -211,25 +211,30 @@ update::Learner Engine::learner() {
           .features_of = features_of(*policy_)};
 }
 
-update::UpdateOptions Engine::update_options(double temperature, int64_t max_consecutive_skips) const {
+update::UpdateOptions Engine::update_options(double temperature, int64_t max_consecutive_skips,
+                                             std::vector<uint8_t> own_rows) const {
   return {.completions_per_update = options_.completions_per_update,
           .tokens_per_microbatch = options_.tokens_per_microbatch,
           .update_epochs = options_.update_epochs,
           .temperature = temperature,
           .seed = options_.seed,
-          .max_consecutive_skips = max_consecutive_skips};
+          .max_consecutive_skips = max_consecutive_skips,
+          .own_rows = std::move(own_rows)};
 }
 
 update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double temperature,
-                                   int64_t max_consecutive_skips, const std::stop_token& stop) {
+                                   int64_t max_consecutive_skips, std::vector<uint8_t> own_rows,
+                                   const std::stop_token& stop) {
   TORCH_CHECK(policy_->parameters().num_elements(/*trainable_only=*/true) > 0,
               "update: nothing is trainable. Switch on train_language_model, train_connector or train_vision_tower.");
+  TORCH_CHECK(own_rows.empty() || static_cast<int64_t>(own_rows.size()) == batch.rollouts.rows(),
+              "update: own_rows has ", own_rows.size(), " entries, the batch ", batch.rollouts.rows(), " rows");
   TORCH_CHECK(!options_.algorithm->needs_reference() || batch.reference_logprobs.defined(),
               "update: the algorithm's KL term needs reference log-probs; score the rollouts with \"reference\" first");
   check_tokens(batch.rollouts.token_ids);
   auto learning = learner();
   weights_change();
-  return update::update(learning, batch, update_options(temperature, max_consecutive_skips), stop);
+  return update::update(learning, batch, update_options(temperature, max_consecutive_skips, std::move(own_rows)), stop);
 }
 
 std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::PromptBatch& prompts) {
@@ -256,9 +261,11 @@ std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::Pr
   return results;
 }
 
-std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::TrajectoryBatch& batch, double temperature) {
+std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::TrajectoryBatch& batch, double temperature,
+                                                            std::vector<uint8_t> own_rows) {
   auto learning = learner();
-  update::accumulate_gradients(learning, batch, update_options(temperature, /*max_consecutive_skips=*/0));
+  update::accumulate_gradients(learning, batch,
+                               update_options(temperature, /*max_consecutive_skips=*/0, std::move(own_rows)));
   std::map<std::string, at::Tensor> gradients;
   for (const auto& parameter : policy_->parameters().all()) {
     const auto& gradient = parameter.gradient();

@@ -35,8 +35,10 @@ struct MemoryUse {
 
 class Engine {
  public:
-  // `progress` counts bytes of the weights that are read; it starts again for a reference of its own.
-  explicit Engine(EngineOptions options, const models::Progress& progress = {});
+  // `progress` counts bytes of the weights that are read; it starts again for a reference of its own. All of `ranks` open
+  // the same model and make the same updates in the same order.
+  explicit Engine(EngineOptions options, const models::Progress& progress = {},
+                  std::shared_ptr<collectives::ProcessGroup> ranks = std::make_shared<collectives::SingleProcess>());
 
   ModelInfo model_info() const;
 
@@ -50,8 +52,9 @@ class Engine {
   //   returns [L] float32
   at::Tensor advantages(const batches::RolloutBatch& batch, const at::Tensor& rewards,
                         const at::Tensor& policy_logprobs, const at::Tensor& reference_logprobs);
+  //   own_rows: as update::UpdateOptions
   update::UpdateStats update(const batches::TrajectoryBatch& batch, double temperature, int64_t max_consecutive_skips,
-                             const std::stop_token& stop);
+                             std::vector<uint8_t> own_rows, const std::stop_token& stop);
 
   // With an adapter: merged into the weights.
   void save_model(const std::string& folder) const;
@@ -65,11 +68,13 @@ class Engine {
   // Named activations of one forward pass over each prompt alone.
   std::vector<std::map<std::string, at::Tensor>> inspect(const batches::PromptBatch& prompts);
   // Gradients of the loss over all rows as one minibatch, by checkpoint name; parts that got none are left out.
-  std::map<std::string, at::Tensor> inspect_gradients(const batches::TrajectoryBatch& batch, double temperature);
+  std::map<std::string, at::Tensor> inspect_gradients(const batches::TrajectoryBatch& batch, double temperature,
+                                                      std::vector<uint8_t> own_rows);
 
  private:
   update::Learner learner();
-  update::UpdateOptions update_options(double temperature, int64_t max_consecutive_skips) const;
+  update::UpdateOptions update_options(double temperature, int64_t max_consecutive_skips,
+                                       std::vector<uint8_t> own_rows) const;
   void weights_change();
   void load_weights(const models::Progress& progress);
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
@@ -83,7 +88,7 @@ class Engine {
   std::unique_ptr<models::Model> policy_;
   std::unique_ptr<models::Model> reference_;
   std::unique_ptr<update::Optimizer> optimizer_;
-  std::unique_ptr<collectives::ProcessGroup> ranks_;
+  std::shared_ptr<collectives::ProcessGroup> ranks_;
   ImageStore images_;
   std::vector<std::weak_ptr<rollout::Session>> sessions_;  // whose caches count as memory in use
   int64_t weights_version_ = 0;

@@ -1,8 +1,9 @@
 import type { Argv } from "yargs";
+import { type DistributedArguments, distributedOptions } from "./distributed-options.js";
 import { repeatable } from "./repeatable.js";
 
 /** Options of the commands that train. */
-export interface RunArguments {
+export interface RunArguments extends DistributedArguments {
   readonly config: string | undefined;
   readonly set: readonly string[];
   readonly "run-folder": string | undefined;
@@ -12,7 +13,7 @@ export interface RunArguments {
 }
 
 export const runOptions = (yargs: Argv): Argv<RunArguments> =>
-  yargs
+  distributedOptions(yargs)
     .positional("config", { type: "string", describe: "YAML file; with --resume, the run folder's own by default" })
     .option("set", {
       ...repeatable,

@@ -13,9 +13,13 @@ import { openTrainingSet } from "../pipeline/open-data.js";
 import type { RunOptions } from "../pipeline/open-run.js";
 import { planMemory } from "../pipeline/plan-memory.js";
 import { runSft, runTrain } from "../pipeline/run.js";
+import { alone, type Ranks } from "../ranks/ranks.js";
 import { downloadBar } from "./download-bar.js";
 import { dryRunText } from "./dry-run.js";
+import { fail } from "./fail.js";
 import { untilInterrupted } from "./interrupt.js";
+import { joinRanks } from "./join-ranks.js";
+import { launchRanks } from "./launch-ranks.js";
 import { type LoadingBar, loadingBar } from "./loading-bar.js";
 import { presenter } from "./present.js";
 import type { RunArguments } from "./run-options.js";
@@ -25,6 +29,7 @@ export async function trainCommandLine(args: RunArguments): Promise<void> {
   const loaded = await load(trainConfigSchema, args);
   const { config } = loaded;
   if (args["dry-run"]) await dryRun(args, loaded);
+  else if (args.nproc !== undefined) await launchRanks(args, config.run_folder!);
   else
     await run(args, config, (signal, watched) => runTrain(config, runOptions("train", args, config, watched), signal));
 }
@@ -34,6 +39,7 @@ export async function sftCommandLine(args: RunArguments): Promise<void> {
   const loaded = await load(sftConfigSchema, args);
   const { config } = loaded;
   if (args["dry-run"]) await dryRun(args, loaded);
+  else if (args.nproc !== undefined) await launchRanks(args, config.run_folder!);
   else await run(args, config, (signal, watched) => runSft(config, runOptions("sft", args, config, watched), signal));
 }
 
@@ -76,37 +82,72 @@ export function timestamp(now = new Date()): string {
 
 /** What a person sees before the first step. */
 interface Watched extends Pick<RunOptions, "hub"> {
-  readonly loading: LoadingBar;
+  readonly loading: Pick<LoadingBar, "show">;
+  readonly ranks: Ranks;
 }
 
 const runOptions = (
   verb: string,
   args: RunArguments,
   config: TrainConfig | SftConfig,
-  { loading, hub }: Watched,
+  { loading, hub, ranks }: Watched,
 ): RunOptions => ({
   resume: args.resume,
   command: `sightloop ${verb} --run-folder ${config.run_folder} --resume`,
   base_folder: process.cwd(),
   on_loading: loading.show,
   hub,
+  ranks,
 });
 
-async function run(
+type Start = (signal: AbortSignal, watched: Watched) => AsyncGenerator<TrainEvent>;
+
+async function run(args: RunArguments, config: TrainConfig | SftConfig, start: Start): Promise<void> {
+  using interrupt = untilInterrupted();
+  const ranks = await joinRanks(args, config);
+  if (ranks === undefined) return present(args, config, start, { ranks: alone, signal: interrupt.signal });
+  // A process of several never stays behind, whatever still waits in it.
+  try {
+    const watched = { ranks, signal: ranks.watch(interrupt.signal) };
+    await (ranks.rank === 0 ? present(args, config, start, watched) : follow(start, watched));
+    await ranks.leave();
+  } catch (error) {
+    await ranks.leave(error);
+    fail(error);
+  }
+  process.exit();
+}
+
+interface Joined {
+  readonly ranks: Ranks;
+  readonly signal: AbortSignal;
+}
+
+async function present(
   args: RunArguments,
   { model }: TrainConfig | SftConfig,
-  start: (signal: AbortSignal, watched: Watched) => AsyncGenerator<TrainEvent>,
+  start: Start,
+  { ranks, signal }: Joined,
 ): Promise<void> {
-  using interrupt = untilInterrupted();
   using loading = loadingBar(`loading ${model.path}`);
   using download = downloadBar();
-  using present = presenter(args);
-  const { signal } = interrupt;
-  for await (const event of start(signal, { loading, hub: { signal, on_progress: download.show } })) {
+  using show = presenter(args);
+  for await (const event of start(signal, { loading, ranks, hub: { signal, on_progress: download.show } })) {
     loading.clear();
     download.clear();
-    present(event);
+    tellPlace(ranks, event);
+    show(event);
   }
+}
+
+/** A rank other than the first is quiet. */
+async function follow(start: Start, { ranks, signal }: Joined): Promise<void> {
+  for await (const event of start(signal, { loading: { show: () => {} }, ranks, hub: { signal } }))
+    tellPlace(ranks, event);
+}
+
+function tellPlace(ranks: Ranks, event: TrainEvent): void {
+  if (event.type === "progress") ranks.at(event.phase, event.step);
 }
 
 async function dryRun(args: RunArguments, { config, origins }: LoadedConfig<TrainConfig | SftConfig>): Promise<void> {

@@ -14,6 +14,7 @@ interface Handle<Kind extends string> {
 export type EngineHandle = Handle<"engine">;
 export type SessionHandle = Handle<"session">;
 export type StopSource = Handle<"stop">;
+export type RanksHandle = Handle<"ranks">;
 
 export interface PromptColumns {
   readonly prompt_id: BigInt64Array;
@@ -58,7 +59,11 @@ export interface Addon {
     options: string,
     stop: Stop,
     progress: ByteProgress | undefined,
+    ranks: RanksHandle | null,
   ): Promise<{ engine: EngineHandle; model: ModelInfo }>;
+  openRanks(options: string): Promise<{ ranks: RanksHandle; local_address: string }>;
+  exchange(ranks: RanksHandle, bytes: Uint8Array): Promise<Uint8Array[]>;
+  closeRanks(ranks: RanksHandle): Promise<void>;
   closeEngine(engine: EngineHandle): Promise<void>;
   addImages(
     engine: EngineHandle,
@@ -90,6 +95,7 @@ export interface Addon {
     trajectories: TrajectoryColumns,
     temperature: number,
     max_consecutive_skips: number,
+    own_rows: Uint8Array | null,
     stop: Stop,
   ): Promise<UpdateStats>;
   saveModel(engine: EngineHandle, folder: string): Promise<void>;
@@ -105,6 +111,7 @@ export interface Addon {
     engine: EngineHandle,
     trajectories: TrajectoryColumns,
     temperature: number,
+    own_rows: Uint8Array | null,
   ): Promise<Record<string, { shape: number[]; data: Float32Array }>>;
   initModel(
     folder: string,

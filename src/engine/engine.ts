@@ -2,6 +2,7 @@ import type { PromptBatch } from "../batches/prompt.js";
 import type { RolloutBatch, Scores } from "../batches/rollout.js";
 import type { TrajectoryBatch } from "../batches/trajectory.js";
 import type { Divergence } from "../errors.js";
+import type { RanksHandle } from "./addon.js";
 import type { AlgorithmOptions } from "./algorithm-options.js";
 
 /** Resize, rescale and normalisation settings, from the checkpoint's preprocessor files. */
@@ -191,6 +192,8 @@ export interface Cancellable {
 export interface OpenOptions extends Cancellable {
   /** Bytes of weights read so far, of all; starts again for a reference of its own. */
   readonly on_progress?: ByteProgress | undefined;
+  /** Of connectRanks: all of them open the same model and make the same updates in the same order. Absent: one process. */
+  readonly ranks?: RanksHandle | null | undefined;
 }
 export type ByteProgress = (done: number, total: number) => void;
 
@@ -277,6 +280,8 @@ export interface UpdateStats {
   readonly forward_seconds: number;
   readonly backward_seconds: number;
   readonly optimizer_seconds: number;
+  /** Waiting for the other ranks' gradients, transfer included. */
+  readonly reduce_seconds: number;
 }
 
 export interface MemoryUse {
@@ -300,7 +305,14 @@ export interface UpdateOptions extends Cancellable {
    * throws. What is left out changes no weight, master or moment; the schedule goes on. 0 by default.
    */
   readonly max_consecutive_skips?: number;
+  /**
+   * [rows] 1 for the rows that this rank computes, those of one prompt alike; absent: all. Every rank is given the whole batch;
+   * gradients and statistics are summed over ranks.
+   */
+  readonly own_rows?: Uint8Array | null | undefined;
 }
+
+export type GradientOptions = Pick<UpdateOptions, "temperature" | "own_rows">;
 
 /** Named intermediate tensors of one forward pass, for agreement tests and debugging. float32, row-major. */
 export type Activations = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
@@ -362,6 +374,6 @@ export interface Engine extends AsyncDisposable {
   /** Logits and other named activations of one forward pass over each prompt alone. */
   inspect(prompts: PromptBatch): Promise<readonly Activations[]>;
   /** Gradients of the loss over all rows as one minibatch, by checkpoint name; nothing is updated. */
-  inspectGradients(trajectories: TrajectoryBatch, options?: { readonly temperature?: number }): Promise<Activations>;
+  inspectGradients(trajectories: TrajectoryBatch, options?: GradientOptions): Promise<Activations>;
   close(): Promise<void>;
 }

@@ -10,6 +10,7 @@ import type {
   DecodedImage,
   Engine,
   EngineOptions,
+  GradientOptions,
   ImageGrid,
   MemoryUse,
   ModelInfo,
@@ -29,11 +30,14 @@ import { NativeRolloutSession } from "./rollout-session.js";
  * Loads a model folder into a new engine with its own thread.
  * @throws UserError CHECKPOINT_INVALID, MODEL_UNSUPPORTED or ADDON_NOT_BUILT; the signal's reason once it is aborted
  */
-export async function openEngine(options: EngineOptions, { signal, on_progress }: OpenOptions = {}): Promise<Engine> {
+export async function openEngine(
+  options: EngineOptions,
+  { signal, on_progress, ranks = null }: OpenOptions = {},
+): Promise<Engine> {
   const addon = loadAddon();
   const threads = options.threads > 0 ? options.threads : defaultThreads();
   const settings = JSON.stringify({ ...options, threads });
-  const open = (stop: StopSource | null) => addon.openEngine(settings, stop, on_progress);
+  const open = (stop: StopSource | null) => addon.openEngine(settings, stop, on_progress, ranks);
   const { engine, model } = await callNative(addon, open, meanings.model, { signal });
   return new NativeEngine(addon, engine, model, options);
 }
@@ -152,9 +156,9 @@ class NativeEngine implements Engine {
 
   update(trajectories: TrajectoryBatch, options: UpdateOptions = {}): Promise<UpdateStats> {
     const columns = trajectoryColumns(trajectories);
-    const { temperature = 1, max_consecutive_skips = 0 } = options;
+    const { temperature = 1, max_consecutive_skips = 0, own_rows = null } = options;
     return this.#call(
-      (stop) => this.#addon.update(this.#handle, columns, temperature, max_consecutive_skips, stop),
+      (stop) => this.#addon.update(this.#handle, columns, temperature, max_consecutive_skips, own_rows, stop),
       meanings.batch,
       options,
     );
@@ -187,11 +191,11 @@ class NativeEngine implements Engine {
 
   async inspectGradients(
     trajectories: TrajectoryBatch,
-    { temperature = 1 }: { readonly temperature?: number } = {},
+    { temperature = 1, own_rows = null }: GradientOptions = {},
   ): Promise<Activations> {
     const columns = trajectoryColumns(trajectories);
     const gradients = await this.#call(
-      () => this.#addon.inspectGradients(this.#handle, columns, temperature),
+      () => this.#addon.inspectGradients(this.#handle, columns, temperature, own_rows),
       meanings.batch,
     );
     return new Map(Object.entries(gradients));

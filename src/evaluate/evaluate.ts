@@ -2,6 +2,7 @@ import type { Engine } from "../engine/engine.js";
 import type { Processor } from "../pipeline/data/processor.js";
 import type { IndexedSamples } from "../pipeline/data/stream.js";
 import { openJudge } from "../rewards/grader.js";
+import { alone, type Ranks, togetherAfter } from "../ranks/ranks.js";
 import type { RewardInput } from "../rewards/reward.js";
 import { variants } from "./controls.js";
 import { answerClasses } from "./majority.js";
@@ -40,6 +41,8 @@ export interface EvaluateOptions {
   readonly seed: number;
   /** Whether a completion is right; absent: the `accuracy` reward, whatever rewards a run trains with. */
   readonly isCorrect?: IsCorrect | undefined;
+  /** Share the items between them; each gets the whole result. Absent: this process alone. */
+  readonly ranks?: Ranks | undefined;
   readonly known_images?: Map<string, string> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -52,34 +55,17 @@ export interface EvaluateOptions {
 export async function* evaluate(
   options: EvaluateOptions,
 ): AsyncGenerator<{ readonly done: number; readonly total: number }, Evaluation> {
-  const { samples, settings, controls = [], seed, signal } = options;
+  const { samples, settings, controls = [], seed, signal, ranks = alone } = options;
   await using grader = await openJudge();
   const isAccurate: IsCorrect = async (input) => (await grader.grade(input, signal)).reward > 0.5;
   const judged = { ...options, isCorrect: options.isCorrect ?? isAccurate };
   const num_items = Math.min(samples.length, options.max_items ?? Infinity);
   const shown = await variants(samples, num_items, controls, seed);
-  const per_item = settings.reduce((sum, setting) => sum + setting.completions_per_prompt, 0);
-  const total = per_item * shown.reduce((sum, { items }) => sum + items.length, 0);
-  const groups = byPrefix(settings);
-  const widest = Math.max(...groups.map((group) => group.reduce((sum, one) => sum + one.completions_per_prompt, 0)));
-  const at_once = Math.max(64, Math.ceil((4 * options.max_concurrent_completions) / widest));
-
-  const found = new Map<string, EvaluationSample[]>();
-  let before = 0;
-  for (const { control, items, get } of shown)
-    for (let start = 0; start < items.length; start += at_once) {
-      const chunk = await Promise.all(
-        items.slice(start, start + at_once).map(async (prompt_id) => ({ prompt_id, sample: await get(prompt_id) })),
-      );
-      for (const group of groups) {
-        const sampling = sampleChunk(judged, control, group, chunk);
-        let next = await sampling.next();
-        for (; next.done !== true; next = await sampling.next()) yield { done: before + next.value.done, total };
-        before += next.value.length;
-        for (const sample of next.value) push(found, key(control, sample.setting), sample);
-      }
-      await options.engine.pruneImages([]);
-    }
+  const shares = shown.map((variant) => ({
+    ...variant,
+    items: variant.items.filter((_, place) => place % ranks.world_size === ranks.rank),
+  }));
+  const found = inOrder(yield* togetherAfter(ranks, sampleItems(judged, shares)));
 
   const isSame = async (a: string, b: string): Promise<boolean> => {
     const sample = { id: "", question: "", answer: b, images: [] };
@@ -110,6 +96,48 @@ export async function* evaluate(
     ),
   );
   return { results, visual_gain, samples: all };
+}
+
+type Found = Map<string, EvaluationSample[]>;
+type Variant = Awaited<ReturnType<typeof variants>>[number];
+
+/** All completions of these items, by control and setting. */
+async function* sampleItems(
+  options: EvaluateOptions & { readonly isCorrect: IsCorrect },
+  shown: readonly Variant[],
+): AsyncGenerator<{ readonly done: number; readonly total: number }, Found> {
+  const { settings } = options;
+  const per_item = settings.reduce((sum, setting) => sum + setting.completions_per_prompt, 0);
+  const total = per_item * shown.reduce((sum, { items }) => sum + items.length, 0);
+  const groups = byPrefix(settings);
+  const widest = Math.max(...groups.map((group) => group.reduce((sum, one) => sum + one.completions_per_prompt, 0)));
+  const at_once = Math.max(64, Math.ceil((4 * options.max_concurrent_completions) / widest));
+  const found: Found = new Map();
+  let before = 0;
+  for (const { control, items, get } of shown)
+    for (let start = 0; start < items.length; start += at_once) {
+      const chunk = await Promise.all(
+        items.slice(start, start + at_once).map(async (prompt_id) => ({ prompt_id, sample: await get(prompt_id) })),
+      );
+      for (const group of groups) {
+        const sampling = sampleChunk(options, control, group, chunk);
+        let next = await sampling.next();
+        for (; next.done !== true; next = await sampling.next()) yield { done: before + next.value.done, total };
+        before += next.value.length;
+        for (const sample of next.value) push(found, key(control, sample.setting), sample);
+      }
+      await options.engine.pruneImages([]);
+    }
+  return found;
+}
+
+/** What all ranks found, in the order of items and samples. */
+function inOrder(parts: readonly Found[]): Found {
+  if (parts.length === 1) return parts[0]!;
+  const names = new Set(parts.flatMap((part) => [...part.keys()]));
+  const ordered = (name: string): EvaluationSample[] =>
+    parts.flatMap((part) => part.get(name) ?? []).sort((a, b) => a.item - b.item || a.sample_index - b.sample_index);
+  return new Map([...names].map((name) => [name, ordered(name)]));
 }
 
 const key = (control: Control, setting: string): string => `${control}/${setting}`;

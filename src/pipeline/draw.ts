@@ -4,16 +4,20 @@ import type { PromptBatch } from "../batches/prompt.js";
 import type { RolloutBatch } from "../batches/rollout.js";
 import type { Sample } from "../batches/sample.js";
 import type { Engine } from "../engine/engine.js";
+import type { Ranks } from "../ranks/ranks.js";
 import type { ImageFile } from "../reports/image-files.js";
 import type { RowText } from "../reports/rollout-files.js";
 import type { Processor, PromptOptions } from "./data/processor.js";
 import { buildPrompts } from "./data/prompts.js";
 import type { PromptStream, StreamedSample } from "./data/stream.js";
+import { promptsOfAll, type RankOf } from "./shares.js";
 
 /** The prompts of one step, and the samples they were made of. */
 export interface Drawn {
   readonly prompts: PromptBatch;
   readonly samples: readonly StreamedSample[];
+  /** Which rank samples, scores and learns from a prompt. */
+  readonly rankOf: RankOf;
   /** Samples of the stream handed out so far, these included. */
   readonly stream_end: number;
   sample(prompt_id: number): Sample;
@@ -23,6 +27,7 @@ export interface Drawn {
 }
 
 export interface DrawOptions extends PromptOptions {
+  readonly ranks: Ranks;
   readonly max_prompt_tokens: number;
   readonly max_image_pixels?: number | undefined;
   readonly known_images: Map<string, string>;
@@ -40,7 +45,13 @@ export async function draw(
   const samples = await stream.next(count);
   if (samples.length < count) return undefined;
   const stream_end = stream.cursor.drawn;
-  const prompts = await buildPrompts(engine, processor, samples, options);
+  const { ranks } = options;
+  const place = new Map(samples.map(({ prompt_id }, i) => [prompt_id, i]));
+  const rankOf = (prompt_id: number): number => place.get(prompt_id)! % ranks.world_size;
+  const own = samples.filter(({ prompt_id }) => rankOf(prompt_id) === ranks.rank);
+  const prompts = await promptsOfAll(ranks, [...place.keys()], rankOf, () =>
+    buildPrompts(engine, processor, own, options),
+  );
   const by_id = new Map(samples.map(({ prompt_id, sample }) => [prompt_id, sample]));
   const sample = (prompt_id: number): Sample => {
     const found = by_id.get(prompt_id);
@@ -56,7 +67,7 @@ export async function draw(
     rendered.set(prompt_id, text);
     return text;
   };
-  return { prompts, samples, stream_end, sample, promptText, images: imageFiles(prompts, samples) };
+  return { prompts, samples, rankOf, stream_end, sample, promptText, images: imageFiles(prompts, samples) };
 }
 
 /** Each image of the batch once, under the engine's id. */

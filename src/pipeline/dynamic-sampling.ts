@@ -156,6 +156,7 @@ function mergeDrawn(rounds: readonly Round[], groups: readonly Group[]): Drawn {
       groups.map(({ round, prompt_row }) => ({ batch: round, row: prompt_row })),
     ),
     samples,
+    rankOf: (prompt_id) => of(prompt_id).rankOf(prompt_id),
     stream_end: drawn.at(-1)!.stream_end,
     sample: (prompt_id) => of(prompt_id).sample(prompt_id),
     promptText: (prompt_id) => of(prompt_id).promptText(prompt_id),

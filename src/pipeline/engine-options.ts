@@ -1,6 +1,7 @@
 import { type BatchArithmetic, resolveOptimizer } from "../config/arithmetic.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import type { AlgorithmOptions } from "../engine/algorithm-options.js";
+import { defaultThreads } from "../engine/addon.js";
 import type { EngineOptions } from "../engine/engine.js";
 import type { Processor } from "./data/processor.js";
 
@@ -15,11 +16,13 @@ export interface Needs {
   readonly kv_block_size: number;
 }
 
+/** @param processes of this machine, which share its cores */
 export function engineOptions(
   config: TrainConfig | SftConfig,
   needs: Needs,
   processor: Processor,
   arithmetic: BatchArithmetic,
+  processes: number,
 ): EngineOptions {
   const { path, dtype, lora, ...trainable } = config.model;
   return {
@@ -36,7 +39,7 @@ export function engineOptions(
     tokens_per_microbatch: config.tokens_per_microbatch,
     update_epochs: needs.update_epochs,
     seed: config.seed,
-    threads: config.threads,
+    threads: config.threads > 0 ? config.threads : defaultThreads(processes),
     activation_checkpointing: config.activation_checkpointing,
     pack_weights: config.pack_weights,
     deterministic: config.deterministic,

@@ -2,11 +2,13 @@ import type { EvaluateConfig, PromptConfig } from "../config/sections.js";
 import type { Engine } from "../engine/engine.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import type { Processor } from "./data/processor.js";
+import type { Ranks } from "../ranks/ranks.js";
 import type { IndexedSamples } from "./data/stream.js";
 import type { Loop } from "./loop.js";
 
 export interface EvaluatorOptions {
   readonly engine: Engine;
+  readonly ranks: Ranks;
   readonly processor: Processor;
   readonly config: {
     readonly evaluate: EvaluateConfig;

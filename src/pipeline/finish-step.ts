@@ -1,20 +1,23 @@
 import { flatValues } from "../batches/columns.js";
 import { UserError } from "../errors.js";
+import { together } from "../ranks/ranks.js";
 import type { StepRecord } from "../reports/run-folder.js";
 import type { AlarmEvent, StepEvent, StepSample } from "./events.js";
 import type { Loop } from "./loop.js";
 
 /** Records a step with what the health monitor says of it; returns the alarm that ends the run, if there is one. */
 export async function* finishStep(
-  { record, health }: Pick<Loop, "record" | "health">,
+  { ranks, record, health }: Pick<Loop, "ranks" | "record" | "health">,
   finished: StepRecord,
   steps: number,
 ): AsyncGenerator<StepEvent | AlarmEvent, AlarmEvent | undefined> {
   const { step } = finished;
   const seen = health.observe(finished);
   const metrics = { ...finished.metrics, ...seen.metrics };
-  await record.step({ ...finished, metrics });
-  for (const alarm of seen.alarms) await record.alarm(alarm);
+  await together(ranks, async () => {
+    await record.step({ ...finished, metrics });
+    for (const alarm of seen.alarms) await record.alarm(alarm);
+  });
   const sample = firstSample(finished);
   yield { type: "step", step, steps, metrics, ...(sample !== undefined && { sample }) };
   yield* seen.alarms;

@@ -3,6 +3,7 @@ import { UserError } from "../errors.js";
 import type { Evaluation, EvaluationResult } from "../evaluate/result.js";
 import { sampleBatch } from "../evaluate/sample-batch.js";
 import type { HealthMonitor } from "../health/monitor.js";
+import { onFirst, together, type Ranks } from "../ranks/ranks.js";
 import type { RunRecord, StepRecord } from "../reports/run-folder.js";
 import type { BestModel, CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
 import { isCheckpointDue, isEvaluationDue } from "./schedule.js";
@@ -12,6 +13,8 @@ import type { SavedParts } from "../config/lora.js";
 /** What reinforcement learning and supervised fine-tuning have in common: when to evaluate, to save and to stop. */
 export interface Loop {
   readonly steps: number;
+  readonly ranks: Ranks;
+  /** On ranks other than the first it keeps nothing. */
   readonly record: RunRecord;
   readonly num_parameters: number;
   readonly num_trainable_parameters: number;
@@ -65,7 +68,7 @@ interface Position {
  * learns, it is finished. Either way a checkpoint of the last finished step follows, then UserError INTERRUPTED.
  */
 export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<TrainEvent> {
-  const { record } = loop;
+  const { record, ranks } = loop;
   let { steps } = loop;
   const resumed = record.resumed?.cursor;
   let at: Position = resumed ?? { step: 0, data: loop.dataCursor(), evaluated: false, score: null };
@@ -83,12 +86,14 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
       if (!at.evaluated) {
         const score = isEvaluationDue(loop, at.step, steps) ? yield* evaluateAt(loop, at.step, signal) : null;
         at = { ...at, evaluated: true, score };
-        if (score !== null && saved?.step === at.step) await record.evaluatedCheckpoint(at);
+        const evaluated = at;
+        if (score !== null && saved?.step === at.step)
+          await together(ranks, () => record.evaluatedCheckpoint(evaluated));
       }
       if (at.step > 0 && saved?.step !== at.step && isCheckpointDue(loop, at.step, steps))
         saved = (yield* save(loop, at, true)) ?? saved;
       if (at.step >= steps) break;
-      signal.throwIfAborted();
+      await together(ranks, () => signal.throwIfAborted());
       const finished = yield* loop.step(at.step + 1, signal);
       if (finished === undefined) {
         if (at.step === 0)
@@ -117,7 +122,7 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
   const { saves = { model: true, adapter: false } } = loop;
   const path = (part: "model" | "adapter"): string | null =>
     saved === undefined || !saves[part] ? null : join(saved.path, part);
-  const best = await bestModel(record);
+  const best = await onFirst(ranks, () => bestModel(record));
   yield {
     ...{ type: "done", step: at.step, run_folder: record.folder },
     ...{ model_path: path("model"), adapter_path: path("adapter") },
@@ -143,7 +148,7 @@ async function* evaluateAt(
   // Recorded together: an interrupted evaluation leaves nothing, and is done again after a resume.
   for (const { samples, ...event } of all) {
     const rows = sampleBatch(samples, { dataset: loop.datasets?.[event.split] ?? "", split: event.split });
-    await loop.record.evaluated(step, event.split, event.results, rows);
+    await together(loop.ranks, () => loop.record.evaluated(step, event.split, event.results, rows));
     yield event;
   }
   return all.reduce<number | null>((score, { split, results }) => score ?? loop.score(split, results), null);
@@ -155,7 +160,8 @@ async function* save(
   at: Position,
   prune: boolean,
 ): AsyncGenerator<CheckpointEvent, { readonly step: number; readonly path: string } | undefined> {
-  const path = await loop.record.checkpoint(at, { bytes: loop.checkpointBytes, fill: loop.save, prune });
+  const write = { bytes: loop.checkpointBytes, fill: loop.save, prune };
+  const path = await onFirst(loop.ranks, () => loop.record.checkpoint(at, write));
   if (path === null) return undefined;
   yield { type: "checkpoint", step: at.step, path };
   return { step: at.step, path };

@@ -4,12 +4,14 @@ import { savedParts } from "../config/lora.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { splitDataset } from "../config/splits.js";
 import type { ByteProgress, Engine } from "../engine/engine.js";
+import { UserError } from "../errors.js";
 import { openEngine } from "../engine/native-engine.js";
 import { numerics } from "../engine/numerics.js";
 import { type HealthMonitor, healthMonitor } from "../health/monitor.js";
 import type { HubOptions } from "../hub/options.js";
 import { manifest } from "../reports/manifest.js";
-import { noRecord, openRunFolder, type RunRecord } from "../reports/run-folder.js";
+import { alone, onFirst, type Ranks, together } from "../ranks/ranks.js";
+import { followRun, noRecord, openRunFolder, type RunRecord } from "../reports/run-folder.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
 import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor } from "./data/stream.js";
 import { type Drawn, draw } from "./draw.js";
@@ -43,10 +45,13 @@ export interface RunOptions {
   readonly hub?: HubOptions | undefined;
   /** Hears of the weights being read. */
   readonly on_loading?: ByteProgress | undefined;
+  /** The processes that train together; absent: this one alone. */
+  readonly ranks?: Ranks | undefined;
 }
 
 /** What both kinds of training hold while they run. Closing it closes the engine and the run folder. */
 export interface OpenRun extends AsyncDisposable {
+  readonly ranks: Ranks;
   readonly engine: Engine;
   readonly processor: Processor;
   readonly arithmetic: BatchArithmetic;
@@ -67,7 +72,7 @@ export async function openRun(
   options: RunOptions,
   signal: AbortSignal,
 ): Promise<OpenRun> {
-  const { base_folder } = options;
+  const { base_folder, ranks = alone } = options;
   const hub = { signal, ...options.hub };
   const { config, pinned } = await locateModels(given, hub);
   const needs = { ...unlocated, reference_path: "reference" in config ? config.reference.path : null };
@@ -77,25 +82,27 @@ export async function openRun(
   const source = options.samples ?? (await openTrainingSet(config.datasets.train, { base_folder, hub }));
   const num_items = isIndexed(source) ? source.length : undefined;
   const arithmetic = batchArithmetic(config, num_items);
+  checkShares(config, ranks);
   const splits = await openSplits(config, { base_folder, hub });
   (await planMemory(config, processor, isIndexed(source) ? source : undefined)).check();
-  const record = await openRecord(withPinnedData(pinned, source), options.resume, num_items);
+  const record = await openRecord(ranks, withPinnedData(pinned, source), options.resume, num_items);
   let opened: Engine | undefined;
   try {
-    const opening = { on_progress: options.on_loading, signal };
+    const opening = { on_progress: options.on_loading, signal, ranks: ranks.handle };
     const engine = await interruptible(signal, options, () =>
-      openEngine(engineOptions(config, needs, processor, arithmetic), opening),
+      openEngine(engineOptions(config, needs, processor, arithmetic, ranks.local_world_size), opening),
     );
     opened = engine;
     if (record.resumed !== undefined) {
       const { folder } = record.resumed;
       await interruptible(signal, options, () => engine.loadState(join(folder, "state"), { signal }));
     }
+    await together(ranks, () => {}); // from here on they interrupt and fail together
     await checkFirstCheckpoint(engine, files, savedParts(config.model), record);
     const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
     const stream = new PromptStream(source, { seed: config.seed, cursor });
     const health = healthMonitor(config.health, await record.history());
-    const made = { health, processor, files, arithmetic, num_items, splits, record, engine, stream };
+    const made = { ranks, health, processor, files, arithmetic, num_items, splits, record, engine, stream };
     return assembleRun({ config, needs, options, ...made });
   } catch (error) {
     await closeBoth(opened, record);
@@ -113,6 +120,7 @@ async function closeBoth(engine: Engine | undefined, record: RunRecord): Promise
 }
 
 interface Parts {
+  readonly ranks: Ranks;
   readonly config: TrainConfig | SftConfig;
   readonly needs: Needs;
   readonly options: RunOptions;
@@ -128,8 +136,21 @@ interface Parts {
 }
 
 function assembleRun(parts: Parts): OpenRun {
-  const { config, needs, options, processor, files, arithmetic, num_items, splits, record, health, engine, stream } =
-    parts;
+  const {
+    ranks,
+    config,
+    needs,
+    options,
+    processor,
+    files,
+    arithmetic,
+    num_items,
+    splits,
+    record,
+    health,
+    engine,
+    stream,
+  } = parts;
   const { max_completion_tokens, max_concurrent_completions, kv_block_size } = needs;
   const known_images = new Map<string, string>();
   const prompting = {
@@ -137,8 +158,10 @@ function assembleRun(parts: Parts): OpenRun {
     max_prompt_tokens: config.prompt.max_prompt_tokens,
     max_image_pixels: config.prompt.max_image_pixels,
     known_images,
+    ranks,
   };
   return {
+    ranks,
     engine,
     processor,
     arithmetic,
@@ -147,6 +170,7 @@ function assembleRun(parts: Parts): OpenRun {
     draw: (signal, count = config.prompts_per_step) => draw(engine, processor, stream, count, { ...prompting, signal }),
     loop: {
       steps: arithmetic.steps,
+      ranks,
       record,
       num_parameters: engine.model.num_parameters,
       num_trainable_parameters: engine.model.num_trainable_parameters,
@@ -160,7 +184,7 @@ function assembleRun(parts: Parts): OpenRun {
         Object.keys(splits).map((split) => [split, splitDataset(config.datasets, split)?.name ?? ""]),
       ),
       evaluate: evaluator({
-        ...{ engine, processor, config, splits, known_images },
+        ...{ engine, ranks, processor, config, splits, known_images },
         ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
       }),
       dataCursor: () => stream.cursor,
@@ -181,17 +205,43 @@ function assembleRun(parts: Parts): OpenRun {
   };
 }
 
+/** A rank without a prompt has nothing to do. @throws UserError CONFIG_INVALID */
+function checkShares({ prompts_per_step }: TrainConfig | SftConfig, { world_size }: Ranks): void {
+  if (prompts_per_step >= world_size) return;
+  throw new UserError(
+    "CONFIG_INVALID",
+    `prompts_per_step is ${prompts_per_step}, with ${world_size} ranks some would have no prompt`,
+    "Raise prompts_per_step, or start fewer processes.",
+  );
+}
+
+/** Rank 0 keeps the run folder; the others go on from what it found there. */
 async function openRecord(
+  ranks: Ranks,
   config: TrainConfig | SftConfig,
   resume: boolean,
   num_items: number | undefined,
 ): Promise<RunRecord> {
-  if (config.run_folder === null) return noRecord;
-  return openRunFolder({
-    folder: config.run_folder,
+  const { run_folder } = config;
+  if (run_folder === null) return noRecord;
+  let record: RunRecord | undefined;
+  const found = await onFirst(ranks, async () => {
+    record = await openFirst(run_folder, config, resume, num_items);
+    return { folder: run_folder, resumed: record.resumed, history: await record.history(), notes: record.notes };
+  });
+  return record ?? followRun(found);
+}
+
+const openFirst = async (
+  folder: string,
+  config: TrainConfig | SftConfig,
+  resume: boolean,
+  num_items: number | undefined,
+): Promise<RunRecord> =>
+  openRunFolder({
+    folder,
     config,
     manifest: await manifest(config.seed, { training_samples: num_items ?? null, numerics: numerics(config.threads) }),
     resume,
     keep: { last: config.checkpoint.keep_last, best: config.checkpoint.keep_best },
   });
-}

@@ -2,6 +2,7 @@ import { dynamicSamplingOf, needsReference } from "../config/algorithms.js";
 import { withHashes } from "../config/rewards.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { UserError } from "../errors.js";
+import { alone } from "../ranks/ranks.js";
 import { openGrader, type RewardSpec } from "../rewards/grader.js";
 import { openTrackers } from "../trackers/open.js";
 import { tracked } from "../trackers/tracked.js";
@@ -40,13 +41,22 @@ export async function* runTrain(
     config.rewards,
     grader.modules.map(({ sha256 }) => sha256),
   );
-  const trackers = await openTrackers(config.trackers, config.run_folder);
+  const trackers = await trackersOf(config, options);
   await using run = await openRun({ ...config, rewards }, needs, options, signal);
-  const { engine, processor, loop, num_items, max_consecutive_skips } = run;
+  const { engine, ranks, processor, loop, num_items, max_consecutive_skips } = run;
   const events = train(
     {
       parity: parityOf(config, (loop.record.resumed?.cursor.step ?? 0) + 1),
-      ...{ max_consecutive_skips, engine, loop, num_items, completions_per_prompt, old_logprobs, with_reference },
+      ...{
+        max_consecutive_skips,
+        engine,
+        ranks,
+        loop,
+        num_items,
+        completions_per_prompt,
+        old_logprobs,
+        with_reference,
+      },
       draw: run.draw,
       dynamic_sampling: dynamicSampling(config),
       kl_reward_clamp: algorithm.kl_reward_coefficient > 0 ? algorithm.log_ratio_clamp : undefined,
@@ -73,6 +83,10 @@ export async function* runTrain(
   );
   yield* tracked(events, trackers, config);
 }
+
+/** Rank 0 speaks for all. */
+const trackersOf = ({ trackers, run_folder }: TrainConfig | SftConfig, { ranks = alone }: RunOptions) =>
+  openTrackers(ranks.rank === 0 ? trackers : [], run_folder);
 
 /** The run's first step and, on other days or machines, that of a resumed one must pass; later ones are only watched. */
 const parityOf = ({ parity, model }: TrainConfig, first_step: number): ((step: number) => ParityOptions) => {
@@ -110,12 +124,12 @@ export async function* runSft(config: SftConfig, options: RunOptions, signal: Ab
     ...{ with_reference: false, reference_path: null, update_epochs: 1 },
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size: 16 },
   };
-  const trackers = await openTrackers(config.trackers, config.run_folder);
+  const trackers = await trackersOf(config, options);
   await using run = await openRun(config, needs, options, signal);
-  const { engine, processor, loop, num_items, max_consecutive_skips } = run;
+  const { engine, ranks, processor, loop, num_items, max_consecutive_skips } = run;
   const events = sft(
     {
-      ...{ max_consecutive_skips, engine, loop, num_items },
+      ...{ max_consecutive_skips, engine, ranks, loop, num_items },
       draw: run.draw,
       solutions: (drawn) => solutionTokens(processor, drawn, max_completion_tokens),
       optimizer_steps_per_step: run.arithmetic.optimizer_steps_per_step,

@@ -1,10 +1,13 @@
 import type { Engine } from "../engine/engine.js";
 import { UserError } from "../errors.js";
+import { type Ranks, together } from "../ranks/ranks.js";
 import type { StepRecord } from "../reports/run-folder.js";
 import type { Processor } from "./data/processor.js";
 import type { Drawn } from "./draw.js";
 import type { TrainEvent } from "./events.js";
 import { type Loop, runLoop } from "./loop.js";
+import { agreeOnMetrics } from "./agree-on-metrics.js";
+import { ownRows } from "./shares.js";
 import { stopwatch } from "./stopwatch.js";
 import { supervisedTrajectories } from "./trajectory/supervised.js";
 import { update, type UpdateMetrics } from "./update/update.js";
@@ -12,6 +15,7 @@ import { update, type UpdateMetrics } from "./update/update.js";
 /** One run of supervised fine-tuning. */
 export interface SftRun {
   readonly engine: Engine;
+  readonly ranks: Ranks;
   readonly loop: Omit<Loop, "step">;
   readonly draw: (signal: AbortSignal) => Promise<Drawn | undefined>;
   /** Solutions as tokens, stop token included, in the drawn order. */
@@ -37,18 +41,20 @@ async function* sftStep(
   step: number,
   signal: AbortSignal,
 ): AsyncGenerator<TrainEvent, StepRecord | undefined> {
-  const { engine, optimizer_steps_per_step: optimizer_steps } = run;
+  const { engine, ranks, optimizer_steps_per_step: optimizer_steps } = run;
   const clock = stopwatch();
+  const waited = ranks.waitedSeconds();
   const drawn = await run.draw(signal);
   if (drawn === undefined) return undefined;
   const trajectories = supervisedTrajectories(drawn.prompts, run.solutions(drawn));
   clock.lap("data_seconds");
 
-  signal.throwIfAborted();
+  await together(ranks, () => signal.throwIfAborted());
   yield { type: "progress", step, phase: "update", done: 0, total: optimizer_steps, unit: "optimizer steps" };
   const { images } = drawn;
   const stats = await update(engine, trajectories, {
     temperature: 1,
+    own_rows: ownRows(ranks, drawn.prompts, drawn.rankOf),
     max_consecutive_skips: run.max_consecutive_skips,
     keepDiverged: (divergences) => run.loop.record.diverged({ step, trajectories, images, divergences }),
   });
@@ -59,15 +65,19 @@ async function* sftStep(
   const prompts_seen = step * drawn.samples.length;
   return {
     step,
-    metrics: {
-      ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
-      prompts_seen,
-      ...Object.fromEntries(Object.entries(stats).filter(([name]) => reported.has(name))),
-      ...clock.laps(),
-      step_seconds: clock.total(),
-      rss_bytes,
-      peak_rss_bytes,
-    },
+    metrics: await agreeOnMetrics(
+      ranks,
+      {
+        ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
+        prompts_seen,
+        ...Object.fromEntries(Object.entries(stats).filter(([name]) => reported.has(name))),
+        ...clock.laps(),
+        step_seconds: clock.total(),
+        rss_bytes,
+        peak_rss_bytes,
+      },
+      waited,
+    ),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Engine, SamplingOptions } from "../engine/engine.js";
+import { together, type Ranks } from "../ranks/ranks.js";
 import type { StepRecord } from "../reports/run-folder.js";
 import { type Drawn, rowTexts } from "./draw.js";
 import { countedFrom, type DynamicSampling, replaceEqualGroups } from "./dynamic-sampling.js";
@@ -7,6 +8,8 @@ import { type Loop, runLoop, withPhase } from "./loop.js";
 import { measureReflection } from "./measure-reflection.js";
 import { collect, type Collected, type CollectOptions } from "./rollout/collect.js";
 import { summarizeGrades } from "./rollout/grade.js";
+import { agreeOnMetrics } from "./agree-on-metrics.js";
+import { collectedOfAll, ownRows, scorerOfAll } from "./shares.js";
 import { stopwatch } from "./stopwatch.js";
 import { assemble, type ParityOptions } from "./trajectory/assemble.js";
 import { measureTrajectories } from "./trajectory/measure.js";
@@ -15,6 +18,7 @@ import { update } from "./update/update.js";
 /** One run of reinforcement learning: what each of its four steps needs. */
 export interface TrainRun {
   readonly engine: Engine;
+  readonly ranks: Ranks;
   readonly loop: Omit<Loop, "step">;
   readonly draw: (signal: AbortSignal, count?: number) => Promise<Drawn | undefined>;
   /** Whether prompts that teach nothing are replaced; null: no. */
@@ -45,11 +49,12 @@ async function* trainStep(
   step: number,
   signal: AbortSignal,
 ): AsyncGenerator<TrainEvent, StepRecord | undefined> {
-  const { engine, decode, completions_per_prompt, old_logprobs, with_reference } = run;
+  const { engine, ranks, decode, completions_per_prompt, old_logprobs, with_reference } = run;
   const optimizer_steps = run.optimizer_steps_per_step;
   const sampling = run.sampling(step);
   const { temperature } = sampling;
   const clock = stopwatch();
+  const waited = ranks.waitedSeconds();
 
   // 1 data flow
   const drawn_first = await run.draw(signal);
@@ -59,7 +64,9 @@ async function* trainStep(
   // 2 response collection, graded while it is sampled
   const sample = (drawn: Drawn, unit = "completions", before = 0): AsyncGenerator<TrainEvent, Collected> => {
     const grade = run.grade(drawn, signal);
-    const collecting = collect(engine, drawn.prompts, { completions_per_prompt, sampling, decode, grade, signal });
+    const collecting = collectedOfAll(ranks, drawn.prompts, drawn.rankOf, (own) =>
+      collect(engine, own, { completions_per_prompt, sampling, decode, grade, signal }),
+    );
     return withPhase(countedFrom(before, collecting), step, "rollout", unit);
   };
   const first = { drawn: drawn_first, collected: yield* sample(drawn_first), metrics: {} };
@@ -78,15 +85,17 @@ async function* trainStep(
   // 3 trajectory generation; the first step proves that sampler and trainer agree
   yield { type: "progress", step, phase: "score", done: 0, total: 1, unit: "batches" };
   const assembling = { temperature, old_logprobs, with_reference, parity: run.parity(step), signal };
-  const { trajectories, mismatch } = await assemble(engine, rollouts, rewards, assembling);
+  const scorer = scorerOfAll(ranks, engine, drawn.rankOf);
+  const { trajectories, mismatch } = await assemble(scorer, rollouts, rewards, assembling);
   clock.lap("trajectory_seconds");
 
   // 4 policy update; not cancelled: a step that has begun to learn is finished
-  signal.throwIfAborted();
+  await together(ranks, () => signal.throwIfAborted());
   yield { type: "progress", step, phase: "update", done: 0, total: optimizer_steps, unit: "optimizer steps" };
   const batch = { step, trajectories, texts: rowTexts(drawn, rollouts, completions), images: drawn.images };
   const stats = await update(engine, trajectories, {
     temperature,
+    own_rows: ownRows(ranks, rollouts, drawn.rankOf),
     max_consecutive_skips: run.max_consecutive_skips,
     keepDiverged: (divergences) => run.loop.record.diverged({ ...batch, divergences }),
   });
@@ -99,21 +108,25 @@ async function* trainStep(
   const prompts_seen = drawn.stream_end;
   return {
     ...batch,
-    metrics: {
-      ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
-      prompts_seen,
-      ...metrics,
-      ...measured,
-      ...measureReflection(trajectories, completions, rewards.breakdown),
-      ...grading.metrics,
-      ...stats,
-      ...mismatch,
-      ...clock.laps(),
-      grading_wait_seconds,
-      step_seconds: clock.total(),
-      rollout_tokens_per_second: num_tokens / clock.laps()["rollout_seconds"]!,
-      rss_bytes,
-      peak_rss_bytes,
-    },
+    metrics: await agreeOnMetrics(
+      ranks,
+      {
+        ...(run.num_items !== undefined && { epoch: prompts_seen / run.num_items }),
+        prompts_seen,
+        ...metrics,
+        ...measured,
+        ...measureReflection(trajectories, completions, rewards.breakdown),
+        ...grading.metrics,
+        ...stats,
+        ...mismatch,
+        ...clock.laps(),
+        grading_wait_seconds,
+        step_seconds: clock.total(),
+        rollout_tokens_per_second: num_tokens / clock.laps()["rollout_seconds"]!,
+        rss_bytes,
+        peak_rss_bytes,
+      },
+      waited,
+    ),
   };
 }

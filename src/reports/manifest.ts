@@ -22,11 +22,14 @@ export interface Manifest {
   readonly [key: string]: unknown;
 }
 
-export async function manifest(seed: number, extra: Readonly<Record<string, unknown>> = {}): Promise<Manifest> {
+export async function packageVersion(): Promise<string> {
   const package_json = new URL("../../package.json", import.meta.url);
-  const { version } = JSON.parse(await readFile(package_json, "utf8")) as { version: string };
+  return (JSON.parse(await readFile(package_json, "utf8")) as { version: string }).version;
+}
+
+export async function manifest(seed: number, extra: Readonly<Record<string, unknown>> = {}): Promise<Manifest> {
   return {
-    sightloop: version,
+    sightloop: await packageVersion(),
     node: process.versions.node,
     started_at: new Date().toISOString(),
     seed,

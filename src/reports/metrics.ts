@@ -141,6 +141,11 @@ const table = {
   forward_seconds: measured("s", "of the update: forward passes and losses of its microbatches"),
   backward_seconds: measured("s", "of the update: backward passes of its microbatches"),
   optimizer_seconds: measured("s", "of the update: clipping and optimizer steps"),
+  reduce_seconds: measured("s", "rank 0's wait for the gradients of the other ranks, transfer included; only with several"),
+  ranks_idle_share: measured(
+    "share",
+    "mean over ranks of the time spent waiting for other ranks, transfers included / step_seconds; only with several",
+  ),
   step_seconds: measured("s", "the four above and what lies between them; writing the step to disk comes after"),
   rollout_tokens_per_second: measured("tokens/s", "T / rollout_seconds"),
   rss_bytes: measured("bytes", "resident memory of the process after the step"),

@@ -116,6 +116,13 @@ export const noRecord: RunRecord = {
   [Symbol.asyncDispose]: async () => {},
 };
 
+/** The record of a rank other than the first, which keeps nothing: where to go on is what the first found. */
+export const followRun = (
+  found: Pick<RunRecord, "folder" | "resumed" | "notes"> & {
+    readonly history: Awaited<ReturnType<RunRecord["history"]>>;
+  },
+): RunRecord => ({ ...noRecord, ...found, history: async () => found.history });
+
 async function record(
   { folder, config, keep }: RunFolderOptions,
   resumed: Checkpoint | undefined,

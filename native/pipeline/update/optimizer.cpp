@@ -35,6 +35,18 @@ void Optimizer::allocate() {
   updates_.assign(parameters_.size(), 0);
 }
 
+void Optimizer::reduce_gradients(collectives::ProcessGroup& ranks) {
+  if (ranks.world_size() == 1) return;
+  const at::NoGradGuard no_grad;
+  std::vector<double> reached;
+  for (const auto* parameter : parameters_) reached.push_back(parameter->gradient().defined() ? 1 : 0);
+  ranks.max(reached);
+  std::vector<at::Tensor> gradients;
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    if (reached[i] > 0) gradients.push_back(parameters_[i]->gradient_or_zeros());
+  ranks.sum(gradients);
+}
+
 double Optimizer::grad_norm() const {
   const at::NoGradGuard no_grad;
   double square = 0;

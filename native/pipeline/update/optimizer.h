@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/process_group.h"
 #include "core/parameter.h"
 
 namespace sightloop::update {
@@ -29,6 +30,8 @@ class Optimizer {
  public:
   Optimizer(core::ParameterRegistry& registry, OptimizerOptions options);
 
+  // Makes every gradient its sum over the ranks. A parameter that nothing reached on any rank stays without one.
+  void reduce_gradients(collectives::ProcessGroup& ranks);
   // L2 over all gradients, before clipping.
   double grad_norm() const;
   // Checkpoint names of the tensors whose gradient holds NaN or infinity.

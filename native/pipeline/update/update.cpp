@@ -51,7 +51,21 @@ bool all_advantages_zero(const batches::TrajectoryBatch& batch, const RowGroup& 
 // Sums over completion tokens, for the means of UpdateStats.
 struct Sums {
   algorithms::LossSums loss_sums;
-  double entropy = 0, tokens = 0, loss = 0, grad_norm = 0, steps = 0, minibatches = 0;
+  double entropy = 0, tokens = 0, loss = 0, computed_tokens = 0;
+  double grad_norm = 0, steps = 0, minibatches = 0;  // the same on every rank
+
+  void reduce(collectives::ProcessGroup& ranks) {
+    std::vector<double*> summed = {&entropy, &tokens, &loss, &computed_tokens};
+    for (auto* sum : loss_sums.sums()) summed.push_back(sum);
+    const auto over_ranks = [](const auto& parts, const auto& reduced) {
+      std::vector<double> values;
+      for (const auto* part : parts) values.push_back(*part);
+      reduced(std::span(values));
+      for (size_t i = 0; i < values.size(); ++i) *parts[i] = values[i];
+    };
+    over_ranks(summed, [&](std::span<double> values) { ranks.sum(values); });
+    over_ranks(loss_sums.maxima(), [&](std::span<double> values) { ranks.max(values); });
+  }
 };
 
 // [M] which completion each predicted token belongs to, from 0.
@@ -78,7 +92,9 @@ class Minibatch {
       return;
     }
     core::Stopwatch watch;
-    const double norm = learner_.optimizer.grad_norm(), loss = sums_.loss - sums_before.loss;
+    double loss = sums_.loss - sums_before.loss;
+    learner_.ranks.sum({&loss, 1});
+    const double norm = learner_.optimizer.grad_norm();
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       skip(rows, loss, norm);
       sums_ = sums_before;
@@ -92,7 +108,7 @@ class Minibatch {
     sums_.steps += 1;
   }
 
-  // Adds the gradient of these rows to the parameters; false if nothing was to learn from.
+  // Adds the gradient of these rows, over all ranks, to the parameters; false if nothing was to learn from.
   bool accumulate(std::span<const int64_t> rows) {
     // What a failed call left behind must not enter this minibatch.
     learner_.model.parameters().clear_gradients();
@@ -104,9 +120,15 @@ class Minibatch {
         if (skipped) stats_.skipped_completions += static_cast<int64_t>(group.rows.size());
         return skipped;
       });
+    if (groups.empty()) return false;
+    if (!options_.own_rows.empty())
+      std::erase_if(groups, [&](const RowGroup& group) { return options_.own_rows[group.rows.front()] == 0; });
     for (const auto& pass : batches::plan_microbatches(batch_.rollouts, groups, options_.tokens_per_microbatch))
       microbatch(pass, weights);
-    return !groups.empty();
+    core::Stopwatch watch;
+    learner_.optimizer.reduce_gradients(learner_.ranks);
+    stats_.reduce_seconds += watch.lap();
+    return true;
   }
 
  private:
@@ -128,7 +150,7 @@ class Minibatch {
   at::Tensor flat_weights(std::span<const int64_t> rows) const {
     std::vector<int64_t> lengths;
     for (const auto row : rows) lengths.push_back(completion_tokens(batch_.rollouts, row));
-    const auto by_row = algorithms::token_weights(learner_.algorithm.aggregation(), lengths, learner_.ranks);
+    const auto by_row = algorithms::token_weights(learner_.algorithm.aggregation(), lengths);
     auto weights = at::zeros({batch_.rollouts.token_ids.size(0)}, at::kFloat);
     const auto offsets = batches::values<int32_t>(batch_.rollouts.offsets);
     for (size_t i = 0; i < rows.size(); ++i) weights.slice(0, offsets[rows[i]], offsets[rows[i] + 1]).fill_(by_row[i]);
@@ -160,7 +182,7 @@ class Minibatch {
     sums_.loss_sums += loss.sums;
     sums_.entropy += result.entropy.detach().sum().item<double>();
     sums_.tokens += static_cast<double>(packed.targets.size(0));
-    stats_.computed_tokens += packed.num_tokens();
+    sums_.computed_tokens += static_cast<double>(packed.num_tokens());
   }
 
   Learner& learner_;
@@ -171,7 +193,8 @@ class Minibatch {
 };
 
 // Sums become means over completion tokens; losses means over minibatches, norms over the optimizer steps taken.
-void finish(UpdateStats& stats, const Sums& sums) {
+void finish(UpdateStats& stats, Sums& sums, collectives::ProcessGroup& ranks) {
+  sums.reduce(ranks);
   const double tokens = std::max(1.0, sums.tokens), minibatches = std::max(1.0, sums.minibatches);
   stats.loss = sums.loss / minibatches;
   const auto& of_loss = sums.loss_sums;
@@ -195,6 +218,7 @@ void finish(UpdateStats& stats, const Sums& sums) {
   stats.entropy = sums.entropy / tokens;
   stats.grad_norm = sums.grad_norm / std::max(1.0, sums.steps);
   stats.completion_tokens = static_cast<int64_t>(sums.tokens);
+  stats.computed_tokens = static_cast<int64_t>(sums.computed_tokens);
 }
 
 }  // namespace
@@ -214,7 +238,7 @@ UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, cons
       minibatch.run(std::span(rows).subspan(begin, count));
     }
   }
-  finish(stats, sums);
+  finish(stats, sums, learner.ranks);
   stats.optimizer_step = learner.optimizer.steps();
   return stats;
 }
@@ -226,7 +250,7 @@ UpdateStats accumulate_gradients(Learner& learner, const batches::TrajectoryBatc
   std::vector<int64_t> rows(static_cast<size_t>(batch.rollouts.rows()));
   std::iota(rows.begin(), rows.end(), 0);
   Minibatch(learner, batch, options, stats, sums).accumulate(rows);
-  finish(stats, sums);
+  finish(stats, sums, learner.ranks);
   return stats;
 }
 

@@ -18,6 +18,8 @@ struct UpdateOptions {
   double temperature;
   uint64_t seed;
   int64_t max_consecutive_skips;  // minibatches in a row that may be left out because loss or gradient is not finite
+  // [R] which rows this rank computes, rows of one prompt alike; empty: all. Every rank has the whole batch.
+  std::vector<uint8_t> own_rows = {};
 };
 
 // Fields as UpdateStats in the TypeScript layer.
@@ -31,6 +33,7 @@ struct UpdateStats {
   int64_t skipped_updates = 0;
   int64_t completion_tokens = 0, computed_tokens = 0;
   double forward_seconds = 0, backward_seconds = 0, optimizer_seconds = 0;
+  double reduce_seconds = 0;                  // waiting for the gradients of the other ranks, transfer included
   std::vector<core::Divergence> divergences;  // of the skipped updates
 };
 
@@ -48,7 +51,9 @@ struct Learner {
 // every `completions_per_update` completions. How a minibatch is cut into microbatches does not change its gradient.
 // A stop request is honoured between optimizer steps only. A minibatch whose loss or gradient is not finite is left out:
 // weights, masters and moments stay as they are, bit for bit, and the schedule goes on. Throws core::Diverged instead of
-// leaving out more than max_consecutive_skips in a row, counted over calls.
+// leaving out more than max_consecutive_skips in a row, counted over calls. Over several ranks each computes its own rows of
+// a minibatch and the gradients are summed: all ranks take the same step. Statistics are those of the whole batch, times and
+// nothing else this rank's.
 UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
                    const std::stop_token& stop);
 

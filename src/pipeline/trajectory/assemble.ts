@@ -31,9 +31,12 @@ export interface Assembled {
   readonly mismatch: Partial<Mismatch> & { readonly rollout_mismatch_to_limit?: number };
 }
 
+/** What is asked of the engine. */
+export type Scorer = Pick<Engine, "score" | "advantages">;
+
 /** Policy (if needed) and reference (if needed) log-probs, then advantages: a batch ready to learn from. */
 export async function assemble(
-  engine: Engine,
+  engine: Scorer,
   rollouts: RolloutBatch,
   rewards: Rewards,
   options: AssembleOptions,
@@ -51,7 +54,7 @@ export async function assemble(
 
 /** Compares what was scored; where nothing was, scores what `parity` asks for. */
 async function compare(
-  engine: Engine,
+  engine: Scorer,
   rollouts: RolloutBatch,
   policy: Scores | undefined,
   { parity, temperature, signal }: AssembleOptions,

@@ -5,6 +5,8 @@ import { type Divergence, DivergenceError } from "../../errors.js";
 export interface UpdateOptions {
   /** The one that the trajectories' log-probs belong to. */
   readonly temperature: number;
+  /** As the engine's. */
+  readonly own_rows: Uint8Array | null;
   /** Minibatches that must not be learned from and are left out in a row before an error. */
   readonly max_consecutive_skips: number;
   /** Keeps a batch that must not be learned from; returns where, or null if nothing is kept. */
@@ -21,10 +23,10 @@ export type UpdateMetrics = Partial<Omit<UpdateStats, "divergences">> & Pick<Upd
 export async function update(
   engine: Engine,
   trajectories: TrajectoryBatch,
-  { temperature, max_consecutive_skips, keepDiverged }: UpdateOptions,
+  { temperature, own_rows, max_consecutive_skips, keepDiverged }: UpdateOptions,
 ): Promise<UpdateMetrics> {
   try {
-    const stats = await engine.update(trajectories, { temperature, max_consecutive_skips });
+    const stats = await engine.update(trajectories, { temperature, own_rows, max_consecutive_skips });
     if (stats.divergences.length > 0) await keepDiverged(stats.divergences);
     return measured(stats);
   } catch (cause) {

@@ -10,7 +10,6 @@ using namespace sightloop::algorithms;
 
 namespace {
 
-sightloop::collectives::SingleProcess alone;
 
 // Two prompts of one token; completions of 1, 3, 2 and 1 tokens.
 const std::vector<int64_t> kPrompts = {7, 7, 8, 8};
@@ -31,17 +30,17 @@ AdvantageInputs inputs(const std::vector<float>& reference = {}) {
 }  // namespace
 
 DOCTEST_TEST_CASE("grpo: reward relative to its group, 0 outside completions and in groups without difference") {
-  const auto advantages = create(algorithm_options("grpo"))->advantages(inputs(), alone);
+  const auto advantages = create(algorithm_options("grpo"))->advantages(inputs());
   const float high = 0.5F / (0.5F + 1e-4F);
   const std::vector<float> expected = {0, high, 0, -high, -high, -high, 0, 0, 0, 0, 0};
   for (size_t i = 0; i < expected.size(); ++i) DOCTEST_CHECK(advantages[i] == doctest::Approx(expected[i]));
   for (const auto& [scale, first] : {std::pair{"none", 0.5}, std::pair{"batch", 0.5 / std::sqrt(0.125)}}) {
-    const auto scaled = create(algorithm_options("grpo", {{"advantage_scale", scale}}))->advantages(inputs(), alone);
+    const auto scaled = create(algorithm_options("grpo", {{"advantage_scale", scale}}))->advantages(inputs());
     DOCTEST_CHECK(scaled[1] == doctest::Approx(first));
     DOCTEST_CHECK(scaled[7] == 0);  // of equal rewards: exactly
   }
   const auto uncentred = create(algorithm_options("grpo", {{"advantage_centre", "none"}, {"advantage_scale", "none"}}));
-  DOCTEST_CHECK(uncentred->advantages(inputs(), alone)[10] == 1);
+  DOCTEST_CHECK(uncentred->advantages(inputs())[10] == 1);
 }
 
 DOCTEST_TEST_CASE("reinforce_plus_plus: discounted returns, whitened over the batch") {
@@ -59,7 +58,7 @@ DOCTEST_TEST_CASE("reinforce_plus_plus: discounted returns, whitened over the ba
       variance += weights[i] * std::pow(returns[i] - mean, 2) / (by_token ? total - 1 : total);
     for (const bool shifted : {false, true}) {
       settings["whiten_shift_mean"] = shifted;
-      const auto advantages = create(settings)->advantages(inputs(), alone);
+      const auto advantages = create(settings)->advantages(inputs());
       for (size_t i = 0; i < 11; ++i) {
         const double expected = kMask[i] == 0 ? 0 : (returns[i] - mean) / std::sqrt(variance) + (shifted ? mean : 0);
         DOCTEST_CHECK(advantages[i] == doctest::Approx(expected).epsilon(1e-5));
@@ -72,29 +71,29 @@ DOCTEST_TEST_CASE("reinforce_plus_plus: a KL penalty lowers the return of the to
   const auto settings = algorithm_options("reinforce_plus_plus", {{"kl_reward_coefficient", 0.1}});
   std::vector<float> reference(11, 0.0F);
   reference[4] = -2;  // the policy is 2 nats likelier than the reference at the second token of row 1
-  const auto advantages = create(settings)->advantages(inputs(reference), alone);
+  const auto advantages = create(settings)->advantages(inputs(reference));
   DOCTEST_CHECK(advantages[3] == advantages[4]);
   DOCTEST_CHECK(advantages[5] > advantages[4]);
-  DOCTEST_CHECK_THROWS(create(settings)->advantages(inputs(), alone));
+  DOCTEST_CHECK_THROWS(create(settings)->advantages(inputs()));
 }
 
 DOCTEST_TEST_CASE(
     "reinforce_plus_plus: blocks of completions are whitened apart, as processes that do not talk would") {
-  const auto together = create(algorithm_options("reinforce_plus_plus"))->advantages(inputs(), alone);
+  const auto together = create(algorithm_options("reinforce_plus_plus"))->advantages(inputs());
   const auto apart =
-      create(algorithm_options("reinforce_plus_plus", {{"whiten_completions", 2}}))->advantages(inputs(), alone);
+      create(algorithm_options("reinforce_plus_plus", {{"whiten_completions", 2}}))->advantages(inputs());
   DOCTEST_CHECK(apart[1] == doctest::Approx(1));   // of rewards 1 and 0
   DOCTEST_CHECK(apart[10] == doctest::Approx(0));  // of rewards 1 and 1
   DOCTEST_CHECK(together[10] > 0.1);
 }
 
 DOCTEST_TEST_CASE("rloo: against the mean of the others; exactly 0 for equal rewards, and for a completion alone") {
-  const auto advantages = create(algorithm_options("rloo"))->advantages(inputs(), alone);
+  const auto advantages = create(algorithm_options("rloo"))->advantages(inputs());
   DOCTEST_CHECK(advantages == std::vector<double>{0, 1, 0, -1, -1, -1, 0, 0, 0, 0, 0});
   const std::vector<int64_t> all_apart = {1, 2, 3, 4};
   auto one_each = inputs();
   one_each.prompt_ids = all_apart;
-  for (const auto advantage : create(algorithm_options("rloo"))->advantages(one_each, alone))
+  for (const auto advantage : create(algorithm_options("rloo"))->advantages(one_each))
     DOCTEST_CHECK(advantage == 0);
 }
 
@@ -200,7 +199,7 @@ DOCTEST_TEST_CASE("importance correction: truncated or masked, by token or compl
 DOCTEST_TEST_CASE("token_weights: each aggregation's mean") {
   const std::vector<int64_t> lengths = {1, 3, 0};
   const auto weights = [&](const char* name, int64_t block = 0) {
-    return token_weights({.name = name, .max_completion_tokens = 4, .block_completions = block}, lengths, alone);
+    return token_weights({.name = name, .max_completion_tokens = 4, .block_completions = block}, lengths);
   };
   DOCTEST_CHECK(weights("token_mean") == std::vector<double>{.25, .25, .25});
   DOCTEST_CHECK(weights("sequence_mean") == std::vector<double>{1. / 3, 1. / 9, 0});
@@ -209,5 +208,5 @@ DOCTEST_TEST_CASE("token_weights: each aggregation's mean") {
   DOCTEST_CHECK(weights("block_token_mean", 1) == std::vector<double>{1. / 3, 1. / 9, 0});
   DOCTEST_CHECK(weights("block_token_mean", 8) == weights("token_mean"));
   DOCTEST_CHECK_THROWS(weights("block_token_mean"));
-  DOCTEST_CHECK_THROWS(token_weights({.name = "token_mean"}, std::vector<int64_t>{0}, alone));
+  DOCTEST_CHECK_THROWS(token_weights({.name = "token_mean"}, std::vector<int64_t>{0}));
 }

@@ -77,7 +77,6 @@ struct Result {
 // The algorithm's own loss of a batch whose prompts are one token each.
 inline Result run(const sightloop::algorithms::Algorithm& algorithm, const Batch& batch, const Policies& policies) {
   using namespace sightloop::algorithms;
-  sightloop::collectives::SingleProcess alone;
   std::vector<int64_t> prompt_ids, lengths, index, positions, sequences;
   std::vector<int32_t> offsets = {0};
   std::vector<uint8_t> mask;
@@ -109,12 +108,11 @@ inline Result run(const sightloop::algorithms::Algorithm& algorithm, const Batch
                                                 .completion_mask = mask,
                                                 .rewards = rewards,
                                                 .policy_logprobs = policy,
-                                                .reference_logprobs = reference},
-                                               alone);
+                                                .reference_logprobs = reference});
   std::vector<double> of_tokens, weights;
   for (size_t i = 0; i < mask.size(); ++i)
     if (mask[i] != 0) of_tokens.push_back(advantages[i]);
-  const auto by_row = token_weights(algorithm.aggregation(), lengths, alone);
+  const auto by_row = token_weights(algorithm.aggregation(), lengths);
   for (const auto sequence : sequences) weights.push_back(by_row[sequence]);
 
   const auto doubles = [](const std::vector<double>& values) { return at::tensor(values, at::kDouble); };

@@ -14,7 +14,6 @@ using namespace sightloop::algorithms;
 
 namespace {
 
-sightloop::collectives::SingleProcess alone;
 const auto kFolder = std::filesystem::path(SIGHTLOOP_ROOT) / "test/fixtures/maye_math";
 
 struct Case {
@@ -110,7 +109,7 @@ DOCTEST_TEST_CASE("MAYE: KL reward, discounted returns and advantages, with the 
       if (const auto length = lengths[row].item<int64_t>(); length < returns.size(1))
         rows.rewards[row] += gamma * returns[row][length];
     DOCTEST_CHECK(difference(token_returns(rows.inputs(), gamma, kl), of_case.tokens("returns")) < 2e-6);
-    const auto advantages = create(maye_options(of_case))->advantages(rows.inputs(), alone);
+    const auto advantages = create(maye_options(of_case))->advantages(rows.inputs());
     DOCTEST_CHECK(difference(advantages, of_case.tokens("advantages")) < 2e-6);
   });
   DOCTEST_CHECK(whole == 3);
@@ -123,7 +122,7 @@ DOCTEST_TEST_CASE("MAYE: whiten, with and without the mean added back") {
       const auto of_tokens = of_case.tokens("rewards").to(at::kDouble);
       std::vector<double> values(of_tokens.data_ptr<double>(), of_tokens.data_ptr<double>() + of_tokens.numel());
       normalize(values, rows.inputs(),
-                {.centre = Scope::batch, .scale = Scope::batch, .weigh_tokens = true, .shift_mean = shift}, alone);
+                {.centre = Scope::batch, .scale = Scope::batch, .weigh_tokens = true, .shift_mean = shift});
       DOCTEST_CHECK(
           difference(values, of_case.tokens(shift ? "whiten_masked_shift_True" : "whiten_masked_shift_False")) < 2e-6);
     }
