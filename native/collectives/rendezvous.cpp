@@ -1,8 +1,10 @@
 #include "collectives/rendezvous.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/Logging.h>
 #include <netdb.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <thread>
@@ -63,20 +65,43 @@ std::string address_towards(const std::string& address, int port) {
   TORCH_CHECK(false, "there is no route from here to rank 0 at ", address, ". Check MASTER_ADDR and the network.");
 }
 
+// Until something listens there.
+void await_listener(const RendezvousOptions& options) {
+  const auto deadline = steady_clock::now() + options.rendezvous_timeout;
+  const Addresses found(options.address, options.port, SOCK_STREAM);
+  for (;;) {
+    for (const auto* entry = found.list; entry != nullptr; entry = entry->ai_next) {
+      const int socket = ::socket(entry->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      const timeval patience{.tv_sec = 2, .tv_usec = 0};  // of a host that does not answer at all
+      ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+      const bool connected = ::connect(socket, entry->ai_addr, entry->ai_addrlen) == 0;
+      ::close(socket);
+      if (connected) return;
+    }
+    TORCH_CHECK(steady_clock::now() < deadline, "rank ", options.rank, " found nothing at ", options.address, ":",
+                options.port, " within ", options.rendezvous_timeout.count() / 1000,
+                " s. Rank 0 listens there once it is started: check MASTER_ADDR, MASTER_PORT and firewalls.");
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+}
+
 c10::intrusive_ptr<c10d::Store> open_store(const RendezvousOptions& options) {
+  c10::initLogging();  // reads TORCH_CPP_LOG_LEVEL
   c10d::TCPStoreOptions store;
   store.port = static_cast<uint16_t>(options.port);
   store.isServer = options.rank == 0 && !options.store_is_launchers;
   store.waitWorkers = false;
   store.timeout = options.rendezvous_timeout;
-  if (store.isServer) store.masterListenFd = listen_at(options.address, options.port);
+  if (store.isServer)
+    store.masterListenFd = listen_at(options.address, options.port);
+  else
+    await_listener(options);
   try {
     return c10::make_intrusive<c10d::PrefixStore>("sightloop/" + options.attempt,
                                                   c10::make_intrusive<c10d::TCPStore>(options.address, store));
   } catch (const std::exception&) {
-    TORCH_CHECK(false, "rank ", options.rank, " found nothing at ", options.address, ":", options.port, " within ",
-                options.rendezvous_timeout.count() / 1000,
-                " s. Rank 0 listens there once it is started: check MASTER_ADDR, MASTER_PORT and firewalls.");
+    TORCH_CHECK(false, "what listens at ", options.address, ":", options.port,
+                " is no rank 0 of this version. Set MASTER_PORT to a port that nothing else uses.");
   }
 }
 

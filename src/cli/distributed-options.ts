@@ -28,7 +28,7 @@ export const distributedOptions = (yargs: Argv): Argv<DistributedArguments> =>
     .option("rendezvous-timeout", {
       group,
       type: "number",
-      default: 300,
+      default: 30,
       describe: "wait for all processes at the start (s)",
     })
     .option("liveness-timeout", {

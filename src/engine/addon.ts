@@ -169,6 +169,9 @@ let loaded: Addon | undefined;
  */
 const SPIN_COUNT = "5000";
 
+/** What c10d logs of a lost connection, with a stack of its own, is said by our errors. */
+const LOG_LEVEL = "FATAL";
+
 /**
  * Loads build/Release/sightloop.node once.
  * @throws UserError ADDON_NOT_BUILT naming what failed and how to build
@@ -176,6 +179,7 @@ const SPIN_COUNT = "5000";
 export function loadAddon(): Addon {
   if (loaded !== undefined) return loaded;
   if (process.env["OMP_WAIT_POLICY"] === undefined) process.env["GOMP_SPINCOUNT"] ??= SPIN_COUNT;
+  process.env["TORCH_CPP_LOG_LEVEL"] ??= LOG_LEVEL;
   const require = createRequire(import.meta.url);
   const bindings = require("bindings") as (options: { bindings: string; module_root: string }) => Addon;
   try {

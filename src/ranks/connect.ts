@@ -75,7 +75,9 @@ function ranksOver(
 ): ConnectedRanks {
   const watched = new Set<AbortSignal>();
   let waited_ms = 0;
-  const isStop = (): boolean => [...watched].some(({ aborted }) => aborted);
+  // Agreed once: what is done after it, the last checkpoint, is done to its end.
+  let stopped = false;
+  const isStop = (): boolean => !stopped && [...watched].some(({ aborted }) => aborted);
   const leave = async (error?: unknown): Promise<void> => {
     await liveness.end(error);
     if (error === undefined) await native.close();
@@ -91,6 +93,7 @@ function ranksOver(
       waited_ms += performance.now() - asked;
       if ("error" in outcome && !isStop()) throw outcome.error;
       if (all.some((one) => "stopped" in one)) {
+        stopped = true;
         stop.abort(new DOMException("another rank was told to stop", "AbortError"));
         throw stop.signal.reason as Error;
       }

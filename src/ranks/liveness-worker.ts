@@ -116,9 +116,15 @@ main.on("message", (message: ToWorker) => {
   else {
     leaving = true;
     sendAll(message);
-    // Long enough for the last lines to leave; a peer that does not read must not hold this rank.
+    // Until the other side has read it and closed too: bytes still unread here would tear the connection down before. A peer
+    // that does not read must not hold this rank.
     const closing = [...links.values()].map(
-      ({ socket }) => new Promise<void>((done) => (socket === undefined ? done() : socket.end(() => done()))),
+      ({ socket }) =>
+        new Promise<void>((done) => {
+          if (socket === undefined || socket.destroyed) return done();
+          socket.once("close", () => done());
+          socket.end();
+        }),
     );
     const given_up = new Promise<void>((done) => setTimeout(done, 1000));
     void Promise.race([Promise.all(closing), given_up]).then(() => process.exit(0));

@@ -51,6 +51,7 @@ export async function watchRanks(options: LivenessOptions): Promise<Liveness> {
     end: async (error) => {
       if (ended) return;
       ended = true;
+      worker.ref();
       const exited = new Promise((resolve) => worker.once("exit", resolve));
       tell({ type: "leave", ...(error !== undefined && { failure: failureOf(error) }) });
       await exited;
