@@ -14,26 +14,32 @@ const at::Tensor& Parameter::gradient() const {
   return value.scalar_type() == at::kFloat ? value.grad() : gradient_sum;
 }
 
-const at::Tensor& Parameter::gradient_or_zeros() {
-  if (gradient().defined()) return gradient();
+void Parameter::ensure_gradient() {
+  if (gradient().defined()) return;
   const auto zeros = at::zeros(value.sizes(), at::kFloat);
   if (value.scalar_type() == at::kFloat)
     value.mutable_grad() = zeros;
   else
     gradient_sum = zeros;
-  return gradient();
 }
 
-at::Tensor& Parameter::stepped() {
-  if (value.scalar_type() == at::kFloat) return value;
-  if (!master.defined()) master = value.detach().to(at::kFloat);
-  return master;
+void Parameter::clear_gradient() {
+  value.mutable_grad() = at::Tensor();
+  gradient_sum = at::Tensor();
 }
 
-void Parameter::round_master() {
-  if (!master.defined()) return;
-  const at::NoGradGuard no_grad;
-  value.copy_(master);
+Parameter::Overlap Parameter::overlap(const Slice& slice, int64_t begin, int64_t size) const {
+  const auto row = value.size(0) == 0 ? 0 : value.numel() / value.size(0);
+  const auto slice_begin = slice.begin * row, slice_size = slice.rows * row;
+  const auto first = std::max(begin, slice_begin), end = std::min(begin + size, slice_begin + slice_size);
+  return {
+      .begin = first, .size = std::max<int64_t>(0, end - first), .slice_begin = slice_begin, .slice_size = slice_size};
+}
+
+std::vector<int64_t> Parameter::shape_of(const Slice& slice) const {
+  auto shape = value.sizes().vec();
+  shape[0] = slice.rows;
+  return shape;
 }
 
 at::Tensor ParameterRegistry::create(at::IntArrayRef shape, Part part, std::vector<Slice> slices) {
@@ -41,7 +47,7 @@ at::Tensor ParameterRegistry::create(at::IntArrayRef shape, Part part, std::vect
 }
 
 at::Tensor ParameterRegistry::add(at::Tensor value, Part part, std::vector<Slice> slices) {
-  parameters_.push_back({.value = value, .part = part, .slices = std::move(slices), .master = {}, .gradient_sum = {}});
+  parameters_.push_back({.value = value, .part = part, .slices = std::move(slices), .gradient_sum = {}});
   return value;
 }
 
@@ -67,10 +73,7 @@ void ParameterRegistry::collect_gradients() {
 }
 
 void ParameterRegistry::clear_gradients() {
-  for (auto& parameter : parameters_) {
-    parameter.value.mutable_grad() = at::Tensor();
-    parameter.gradient_sum = at::Tensor();
-  }
+  for (auto& parameter : parameters_) parameter.clear_gradient();
 }
 
 int64_t ParameterRegistry::num_elements(bool trainable_only) const {

@@ -25,19 +25,26 @@ struct Parameter {
   Part part;
   bool trainable = false;
   std::vector<Slice> slices;
-  // float32, and only where `value` is narrower: the optimizer steps `master` and rounds it into `value`, microbatches
-  // are summed in `gradient_sum`. Undefined before the first update, and before the first microbatch.
-  at::Tensor master, gradient_sum;
+  // float32, and only where `value` is narrower: microbatches are summed here. Undefined before the first.
+  at::Tensor gradient_sum;
 
   // A view of the slice, in the checkpoint's shape.
   at::Tensor view(const Slice& slice) const;
   // Of the minibatch so far, float32; undefined if nothing reached this parameter.
   const at::Tensor& gradient() const;
-  const at::Tensor& gradient_or_zeros();
-  // What the optimizer steps, float32: `master`, made from `value` if need be, or `value` itself.
-  at::Tensor& stepped();
-  // Makes `value` what was stepped.
-  void round_master();
+  // Zeros if nothing did.
+  void ensure_gradient();
+  void clear_gradient();
+
+  // What elements [begin, begin + size) of the parameter, laid flat, have in common with a slice.
+  struct Overlap {
+    int64_t begin, size;              // of the common elements, counted in the parameter
+    int64_t slice_begin, slice_size;  // of the slice
+  };
+  Overlap overlap(const Slice& slice, int64_t begin, int64_t size) const;
+  // Rows of the slice, in the parameter's own shape.
+  std::vector<int64_t> shape_of(const Slice& slice) const;
+  at::Tensor shaped(const at::Tensor& flat, const Slice& slice) const { return flat.view(shape_of(slice)); }
 };
 
 // All parameters of one model, in the order of their creation; the only owner of weights.

@@ -93,7 +93,8 @@ Engine::Engine(EngineOptions options, const models::Progress& progress,
   }
   for (const auto* model : {&policy_, &reference_})
     if (*model) (*model)->set_products(options_.products);
-  optimizer_ = std::make_unique<update::Optimizer>(policy_->parameters(), options_.optimizer);
+  optimizer_ = std::make_unique<update::Optimizer>(policy_->parameters(), options_.optimizer,
+                                                   update::Shards(*ranks_, options_.shard_optimizer));
 }
 
 // A mistake in the adapter shows on a model without storage, before the weights are read.

@@ -59,7 +59,7 @@ class Engine {
   // With an adapter: merged into the weights.
   void save_model(const std::string& folder) const;
   void save_adapter(const std::string& folder) const;
-  // With an adapter, only what is trained: the base is known by samples of its values.
+  // With an adapter, only what is trained: the base is known by samples of its values. Every rank calls it.
   void save_state(const std::string& folder) const;
   // Stopped half way, it leaves weights that are neither the old nor the new: load again, or close.
   void load_state(const std::string& folder, const std::stop_token& stop);

@@ -99,6 +99,7 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   check_positive("update_epochs", options.update_epochs);
   options.seed = json.at("seed");
   options.threads = json.at("threads");
+  options.shard_optimizer = json.value("shard_optimizer", true);
   options.activation_checkpointing = json.at("activation_checkpointing");
   options.pack_weights = json.at("pack_weights");
   options.products = parse_deterministic(json.at("deterministic"), options.dtype);

@@ -21,8 +21,23 @@ std::filesystem::path weights_file(const std::string& folder) {
 std::filesystem::path trained_file(const std::string& folder) {
   return std::filesystem::path(folder) / "trained.safetensors";
 }
-std::filesystem::path moments_file(const std::string& folder) {
-  return std::filesystem::path(folder) / "optimizer.safetensors";
+// One file, or one of each rank.
+std::filesystem::path moments_file(const std::string& folder, int rank, int files) {
+  char name[64] = "optimizer.safetensors";
+  if (files > 1) std::snprintf(name, sizeof(name), "optimizer-%05d-of-%05d.safetensors", rank + 1, files);
+  return std::filesystem::path(folder) / name;
+}
+
+// Those of however many ranks wrote them.
+std::vector<checkpoint::SafetensorsFile> open_moments(const std::string& folder) {
+  int files = 1;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    int rank = 0, of = 0;
+    if (std::sscanf(entry.path().filename().c_str(), "optimizer-%d-of-%d.safetensors", &rank, &of) == 2) files = of;
+  }
+  std::vector<checkpoint::SafetensorsFile> opened;
+  for (int rank = 0; rank < files; ++rank) opened.emplace_back(moments_file(folder, rank, files));
+  return opened;
 }
 
 int64_t bytes_of(const models::Model& model) {
@@ -112,7 +127,9 @@ void Engine::save_adapter(const std::string& folder) const {
 
 void Engine::save_state(const std::string& folder) const {
   auto metadata = kMetadata;
-  if (lora_) {
+  if (ranks_->rank() > 0) {
+    // The first writes what all have.
+  } else if (lora_) {
     metadata["base"] = fingerprint(*policy_);
     checkpoint::write_safetensors(trained_file(folder), models::named_tensors(*policy_, models::is_trained), metadata);
   } else {
@@ -121,7 +138,9 @@ void Engine::save_state(const std::string& folder) const {
   }
   metadata["steps"] = std::to_string(optimizer_->steps());
   metadata["consecutive_skips"] = std::to_string(optimizer_->consecutive_skips());
-  checkpoint::write_safetensors(moments_file(folder), optimizer_->state(), metadata);
+  const int files = optimizer_->sharded() ? ranks_->world_size() : 1;
+  if (ranks_->rank() < files)
+    checkpoint::write_safetensors(moments_file(folder, ranks_->rank(), files), optimizer_->state(), metadata);
 }
 
 void Engine::load_state(const std::string& folder, const std::stop_token& stop) {
@@ -136,9 +155,11 @@ void Engine::load_state(const std::string& folder, const std::stop_token& stop) 
   }
   models::fill(*policy_, {&weights, 1}, weights.path().string(), {},
                lora_ ? models::is_trained : models::in_checkpoint);
-  const checkpoint::SafetensorsFile moments(moments_file(folder));
-  const auto count = [&](const std::string& name) { return counter(moments, moments_file(folder).string(), name); };
-  optimizer_->restore(moments.tensors(), count("steps"), count("consecutive_skips"), stop);
+  const auto files = open_moments(folder);
+  std::map<std::string, at::Tensor> moments;
+  for (const auto& file : files) moments.insert(file.tensors().begin(), file.tensors().end());
+  const auto count = [&](const std::string& name) { return counter(files[0], files[0].path().string(), name); };
+  optimizer_->restore(moments, count("steps"), count("consecutive_skips"), stop);
 }
 
 MemoryUse Engine::memory() const {

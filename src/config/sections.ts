@@ -165,6 +165,8 @@ export const common = {
    * and its log-probs in sampling, scoring and training alike; float32 only, somewhat slower.
    */
   deterministic: deterministicSchema.default("run"),
+  /** Over several processes, each holds its share of moments, masters and summed gradients; false: each holds all. */
+  shard_optimizer: z.boolean().default(true),
   /** Keep only every block's input for the backward pass: less memory, a third more work. Does not change the result. */
   activation_checkpointing: z.boolean().default(false),
   /** Bytes of resized images and vision features kept between steps. */

@@ -116,6 +116,8 @@ export interface EngineOptions {
   readonly seed: number;
   /** CPU threads of this process; 0 takes all cores. */
   readonly threads: number;
+  /** Over several ranks, hold moments, masters and summed gradients once in all: each rank its share. Absent: yes. */
+  readonly shard_optimizer?: boolean | undefined;
   /** Keep only every block's input for the backward pass and compute the rest again: less memory, a third more work. */
   readonly activation_checkpointing: boolean;
   /** While sampling, keep the language model's weights once more in the layout that decoding is fastest with. */

@@ -40,6 +40,7 @@ export function engineOptions(
     update_epochs: needs.update_epochs,
     seed: config.seed,
     threads: config.threads > 0 ? config.threads : defaultThreads(processes),
+    shard_optimizer: config.shard_optimizer,
     activation_checkpointing: config.activation_checkpointing,
     pack_weights: config.pack_weights,
     deterministic: config.deterministic,

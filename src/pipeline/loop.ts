@@ -6,6 +6,7 @@ import type { HealthMonitor } from "../health/monitor.js";
 import { onFirst, together, type Ranks } from "../ranks/ranks.js";
 import type { RunRecord, StepRecord } from "../reports/run-folder.js";
 import type { BestModel, CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, TrainEvent } from "./events.js";
+import { saveOnAll } from "./save-on-all.js";
 import { isCheckpointDue, isEvaluationDue } from "./schedule.js";
 import { finishStep, stoppedBy } from "./finish-step.js";
 import type { SavedParts } from "../config/lora.js";
@@ -45,7 +46,7 @@ export interface Loop {
   readonly checkpointBytes: () => Promise<number>;
   /** What a checkpoint holds besides state/; model/ alone unless said otherwise. */
   readonly saves?: SavedParts | undefined;
-  /** Writes that and state/ into a checkpoint's folder. */
+  /** Writes that and state/ into a checkpoint's folder; on ranks other than the first, their share of state/. */
   readonly save: (folder: string) => Promise<void>;
   /** How the run can be gone on with, for the message after an interrupt. */
   readonly command: string;
@@ -160,8 +161,8 @@ async function* save(
   at: Position,
   prune: boolean,
 ): AsyncGenerator<CheckpointEvent, { readonly step: number; readonly path: string } | undefined> {
-  const write = { bytes: loop.checkpointBytes, fill: loop.save, prune };
-  const path = await onFirst(loop.ranks, () => loop.record.checkpoint(at, write));
+  const write = (fill: Loop["save"]) => loop.record.checkpoint(at, { bytes: loop.checkpointBytes, fill, prune });
+  const path = await saveOnAll(loop.ranks, write, loop.save);
   if (path === null) return undefined;
   yield { type: "checkpoint", step: at.step, path };
   return { step: at.step, path };

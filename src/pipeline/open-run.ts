@@ -29,6 +29,7 @@ import {
   type ProcessorFiles,
   readProcessorFiles,
   saveCheckpoint,
+  saveShare,
 } from "./save.js";
 import { scoreBy } from "./score.js";
 
@@ -190,9 +191,14 @@ function assembleRun(parts: Parts): OpenRun {
       dataCursor: () => stream.cursor,
       health,
       score: scoreBy(config),
-      checkpointBytes: () => checkpointBytes(engine, files, savedParts(config.model)),
+      checkpointBytes: async () => {
+        const { optimizer_bytes } = await engine.memory(); // of each rank about the same
+        const ranks_share = config.shard_optimizer ? ranks.world_size : 1;
+        return checkpointBytes(engine, files, savedParts(config.model), ranks_share * optimizer_bytes);
+      },
       saves: savedParts(config.model),
-      save: (folder) => saveCheckpoint(engine, files, folder, savedParts(config.model)),
+      save: (folder) =>
+        ranks.rank === 0 ? saveCheckpoint(engine, files, folder, savedParts(config.model)) : saveShare(engine, folder),
       command: options.command,
     },
     [Symbol.asyncDispose]: async () => {

@@ -33,7 +33,13 @@ export async function saveCheckpoint(
     await mkdir(join(folder, "adapter"));
     await engine.saveAdapter(join(folder, "adapter"));
   }
-  await mkdir(join(folder, "state"));
+  await mkdir(join(folder, "state"), { recursive: true });
+  await engine.saveState(join(folder, "state"));
+}
+
+/** What a rank other than the first adds to a checkpoint. */
+export async function saveShare(engine: Engine, folder: string): Promise<void> {
+  await mkdir(join(folder, "state"), { recursive: true });
   await engine.saveState(join(folder, "state"));
 }
 

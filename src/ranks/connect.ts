@@ -75,9 +75,9 @@ function ranksOver(
 ): ConnectedRanks {
   const watched = new Set<AbortSignal>();
   let waited_ms = 0;
-  // Agreed once: what is done after it, the last checkpoint, is done to its end.
-  let stopped = false;
-  const isStop = (): boolean => !stopped && [...watched].some(({ aborted }) => aborted);
+  const isStop = (error: unknown): boolean =>
+    (error instanceof DOMException && error.name === "AbortError") ||
+    [...watched].some(({ aborted, reason }) => aborted && reason === error);
   const leave = async (error?: unknown): Promise<void> => {
     await liveness.end(error);
     if (error === undefined) await native.close();
@@ -89,18 +89,17 @@ function ranksOver(
     handle: native.handle,
     agree: async <T>(outcome: Outcome<T>) => {
       const asked = performance.now();
-      const all = await tell(native, told(outcome, isStop()));
+      const all = await tell(native, told(outcome, isStop));
       waited_ms += performance.now() - asked;
-      if ("error" in outcome && !isStop()) throw outcome.error;
-      if (all.some((one) => "stopped" in one)) {
-        stopped = true;
-        stop.abort(new DOMException("another rank was told to stop", "AbortError"));
-        throw stop.signal.reason as Error;
-      }
-      return all.map((one, from) => {
+      if ("error" in outcome && !isStop(outcome.error)) throw outcome.error;
+      all.forEach((one, from) => {
         if ("failure" in one) throw failureOf(from, one.failure);
-        return (one as { readonly value: T }).value;
       });
+      if (all.some((one) => "stopped" in one)) {
+        stop.abort(new DOMException("another rank was told to stop", "AbortError"));
+        throw "error" in outcome ? outcome.error : (stop.signal.reason as Error);
+      }
+      return all.map((one) => (one as { readonly value: T }).value);
     },
     watch: (signal) => {
       watched.add(signal);
@@ -114,11 +113,10 @@ function ranksOver(
   };
 }
 
-function told<T>(outcome: Outcome<T>, is_stop: boolean): Told<T> {
-  if (is_stop) return { stopped: true };
+function told<T>(outcome: Outcome<T>, isStop: (error: unknown) => boolean): Told<T> {
   if (!("error" in outcome)) return outcome;
   const { error } = outcome;
-  if (error instanceof DOMException && error.name === "AbortError") return { stopped: true };
+  if (isStop(error)) return { stopped: true };
   const known = error instanceof UserError ? error : undefined;
   return {
     failure: {

@@ -15,8 +15,8 @@ export interface Ranks {
   /** For `openEngine`; null where there is one rank. */
   readonly handle: RanksHandle | null;
   /**
-   * Every rank's value, by rank: anything that can be cloned. If it is an error on some rank, rejects on all of them. Every rank
-   * calls it equally often, in the same order.
+   * Every rank's value, by rank: anything that can be cloned. If it is an error on some rank, an interrupt too, rejects on all
+   * of them. Every rank calls it equally often, in the same order.
    */
   agree<T>(outcome: Outcome<T>): Promise<readonly T[]>;
   /** A signal that aborts with `signal`, and once another rank was told to stop. */

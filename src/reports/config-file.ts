@@ -14,6 +14,7 @@ const harmless = [
   "parity",
   "image_cache_bytes",
   "activation_checkpointing",
+  "shard_optimizer",
   "reward_timeout_ms",
   "reward_workers",
   "trackers",

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "collectives/process_group.h"
 #include "core/parameter.h"
+#include "pipeline/update/shards.h"
 
 namespace sightloop::update {
 
@@ -26,15 +26,19 @@ struct OptimizerOptions {
 // linear or half a cosine down to min_learning_rate_ratio at total_steps.
 double learning_rate(const OptimizerOptions& options, int64_t step);
 
+// Every rank holds the moments, float32 masters and summed gradients of its pieces.
 class Optimizer {
  public:
-  Optimizer(core::ParameterRegistry& registry, OptimizerOptions options);
+  Optimizer(core::ParameterRegistry& registry, OptimizerOptions options, Shards shards);
 
-  // Makes every gradient its sum over the ranks. A parameter that nothing reached on any rank stays without one.
-  void reduce_gradients(collectives::ProcessGroup& ranks);
-  // L2 over all gradients, before clipping.
+  // Makes the gradients of a minibatch those of all ranks. What nothing reached on any rank stays without one.
+  void reduce_gradients();
+  // The same, whole on every rank, left on the parameters: to look at, not to step with.
+  void reduce_whole_gradients();
+  void clear_gradients();
+  // L2 over all reduced gradients, before clipping.
   double grad_norm() const;
-  // Checkpoint names of the tensors whose gradient holds NaN or infinity.
+  // Checkpoint names of the tensors whose reduced gradient holds NaN or infinity.
   std::vector<std::string> non_finite_gradients() const;
   // Clips by `grad_norm` (finite), steps, clears the gradients and advances the schedule. Returns the learning rate used.
   double step(double grad_norm);
@@ -47,21 +51,37 @@ class Optimizer {
   // Skips since the last step.
   int64_t consecutive_skips() const { return consecutive_skips_; }
   int64_t bytes() const;
+  // Whether this rank holds its pieces only.
+  bool sharded() const { return shards_.sharded(); }
 
   // By checkpoint name: moments "exp_avg/<name>", "exp_avg_sq/<name>", float32 weights "master/<name>" of a narrower
-  // model, update counts "step/<name>"; `restore` takes what `state` gave, and puts the
-  // masters of a narrower model into float32 weights.
+  // model, update counts "step/<name>". Of a tensor that this rank holds in part, "<entry>@<first element>", flat. `restore`
+  // takes what `state` of any number of ranks gave, together, and puts the masters of a narrower model into float32 weights.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
   void restore(const std::map<std::string, at::Tensor>& state, int64_t steps, int64_t consecutive_skips,
                const std::stop_token& stop);
 
  private:
+  // What this rank holds of one trained parameter, flat.
+  struct Held {
+    core::Parameter* parameter;
+    Piece piece;
+    at::Tensor gradient = {};                  // reduced; undefined for none
+    at::Tensor exp_avg = {}, exp_avg_sq = {};  // undefined until the first step
+    at::Tensor master = {};  // only where the parameter is narrower than float32, and once it has been stepped
+    int64_t updates = 0;     // bias correction counts the steps that moved it
+
+    bool narrow() const { return parameter->value.scalar_type() != at::kFloat; }
+    // What is stepped: `master`, made from the value if need be, or the value's own piece.
+    at::Tensor stepped();
+  };
   void allocate();
+  std::vector<core::Parameter*> reached();
+
   core::ParameterRegistry& registry_;
-  std::vector<core::Parameter*> parameters_;  // those that are trained
   OptimizerOptions options_;
-  std::vector<at::Tensor> exp_avgs_, exp_avg_sqs_;  // empty until the first step
-  std::vector<int64_t> updates_;                    // per parameter: bias correction counts the steps that moved it
+  Shards shards_;
+  std::vector<Held> held_;
   int64_t steps_ = 0, consecutive_skips_ = 0;
 };
 

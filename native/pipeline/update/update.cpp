@@ -92,8 +92,10 @@ class Minibatch {
       return;
     }
     core::Stopwatch watch;
+    learner_.optimizer.reduce_gradients();
     double loss = sums_.loss - sums_before.loss;
     learner_.ranks.sum({&loss, 1});
+    stats_.reduce_seconds += watch.lap();
     const double norm = learner_.optimizer.grad_norm();
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       skip(rows, loss, norm);
@@ -108,10 +110,10 @@ class Minibatch {
     sums_.steps += 1;
   }
 
-  // Adds the gradient of these rows, over all ranks, to the parameters; false if nothing was to learn from.
+  // Adds the gradient of those of these rows that are this rank's to the parameters; false if no rank had any to learn from.
   bool accumulate(std::span<const int64_t> rows) {
     // What a failed call left behind must not enter this minibatch.
-    learner_.model.parameters().clear_gradients();
+    learner_.optimizer.clear_gradients();
     auto groups = batches::group_rows(batch_.rollouts, rows);
     const auto weights = flat_weights(rows);
     if (learner_.algorithm.skips_zero_advantage_groups())
@@ -125,9 +127,6 @@ class Minibatch {
       std::erase_if(groups, [&](const RowGroup& group) { return options_.own_rows[group.rows.front()] == 0; });
     for (const auto& pass : batches::plan_microbatches(batch_.rollouts, groups, options_.tokens_per_microbatch))
       microbatch(pass, weights);
-    core::Stopwatch watch;
-    learner_.optimizer.reduce_gradients(learner_.ranks);
-    stats_.reduce_seconds += watch.lap();
     return true;
   }
 
@@ -138,7 +137,7 @@ class Minibatch {
                           .grad_norm = norm,
                           .parameters = learner_.optimizer.non_finite_gradients(),
                           .rows = {rows.begin(), rows.end()}};
-    learner_.model.parameters().clear_gradients();
+    learner_.optimizer.clear_gradients();
     if (learner_.optimizer.consecutive_skips() >= options_.max_consecutive_skips)
       throw core::Diverged("the loss or a gradient is not finite", std::move(what));
     stats_.learning_rate = learner_.optimizer.skip();
@@ -250,6 +249,7 @@ UpdateStats accumulate_gradients(Learner& learner, const batches::TrajectoryBatc
   std::vector<int64_t> rows(static_cast<size_t>(batch.rollouts.rows()));
   std::iota(rows.begin(), rows.end(), 0);
   Minibatch(learner, batch, options, stats, sums).accumulate(rows);
+  learner.optimizer.reduce_whole_gradients();
   finish(stats, sums, learner.ranks);
   return stats;
 }
