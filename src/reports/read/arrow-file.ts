@@ -10,7 +10,7 @@ import {
   offsetsIn,
   textsIn,
 } from "./arrow-cells.js";
-import { arrowLayout, type BatchLayout, type Column, type Region, widthOf } from "./arrow-layout.js";
+import { arrowLayout, type BatchLayout, type Column, type ReadBytes, type Region, widthOf } from "./arrow-layout.js";
 
 /**
  * An Arrow IPC file of which only what is asked for is read: a column, or one row. A batch of long completions is many
@@ -30,13 +30,17 @@ export interface ArrowFile extends AsyncDisposable {
   row(index: number, names?: readonly string[]): Promise<Readonly<Record<string, Cell>>>;
 }
 
+/** Files up to this size are read at once: many small reads take longer. */
+const whole_bytes = 2 ** 20;
+
 /** @throws Error saying what is wrong with the file */
 export async function openArrowFile(path: string): Promise<ArrowFile> {
   const handle = await open(path, "r");
   try {
     const { size } = await handle.stat();
-    const read = (start: number, length: number): Promise<Uint8Array> => readExactly(handle, start, length);
-    return arrowFile(handle, await arrowLayout(size, read));
+    const whole = size <= whole_bytes ? await readExactly(handle, 0, size) : undefined;
+    const read: ReadBytes = whole === undefined ? (...at) => readExactly(handle, ...at) : (...at) => part(whole, ...at);
+    return arrowFile(handle, await arrowLayout(size, read), read);
   } catch (error) {
     await handle.close();
     // Of apache-arrow and flatbuffers, about offsets that lead nowhere.
@@ -45,8 +49,8 @@ export async function openArrowFile(path: string): Promise<ArrowFile> {
   }
 }
 
-function arrowFile(handle: FileHandle, batches: readonly BatchLayout[]): ArrowFile {
-  const bytes = ({ start, length }: Region): Promise<Uint8Array> => readExactly(handle, start, length);
+function arrowFile(handle: FileHandle, batches: readonly BatchLayout[], read: ReadBytes): ArrowFile {
+  const bytes = ({ start, length }: Region): Promise<Uint8Array> => read(start, length);
   const columnsOf = (name: string): readonly Column[] => batches.map((batch) => find(batch, name));
 
   return {
@@ -65,7 +69,8 @@ function arrowFile(handle: FileHandle, batches: readonly BatchLayout[]): ArrowFi
         parts.push(await textsIn(column, name, here, bytes));
         start += column.num_rows;
       }
-      if (rows === undefined || parts.length === 1) return parts.flat();
+      if (parts.length === 1) return parts[0]!;
+      if (rows === undefined) return parts.flat();
       const sorted = new Map([...rows].sort((a, b) => a - b).map((row, i) => [row, i]));
       return rows.map((row) => parts.flat()[sorted.get(row)!]!);
     },
@@ -100,6 +105,11 @@ async function readExactly(handle: FileHandle, start: number, length: number): P
   const { bytesRead } = await handle.read(buffer, 0, length, start);
   if (bytesRead < length) throw new Error("it ends before its contents do");
   return buffer;
+}
+
+async function part(whole: Uint8Array, start: number, length: number): Promise<Uint8Array> {
+  if (start + length > whole.length) throw new Error("it ends before its contents do");
+  return whole.slice(start, start + length);
 }
 
 function lookUp(batch: BatchLayout, name: string): Column | undefined {

@@ -40,10 +40,13 @@ test("rows are read by another implementation of Arrow; a resume removes what co
   await removeEvaluationsAfter(join(folder, "none"), 0, true);
 });
 
-test.each(["out_pairs", "math-verse", "v2", "7"])("a resume removes evaluations of the test set %s too", async (split) => {
-  const batch = sampleBatch([sample(0, "4")], { dataset: "jsonl", split });
-  const own = join(folder, split);
-  for (const step of [2, 4, 1_000_000]) await writeEvaluation(own, step, split, batch);
-  await removeEvaluationsAfter(own, 4, true);
-  expect(readdirSync(own)).toEqual([`step-000002-${split}.arrow`]);
-});
+test.each(["out_pairs", "math-verse", "v2", "7"])(
+  "a resume removes evaluations of the test set %s too",
+  async (split) => {
+    const batch = sampleBatch([sample(0, "4")], { dataset: "jsonl", split });
+    const own = join(folder, split);
+    for (const step of [2, 4, 1_000_000]) await writeEvaluation(own, step, split, batch);
+    await removeEvaluationsAfter(own, 4, true);
+    expect(readdirSync(own)).toEqual([`step-000002-${split}.arrow`]);
+  },
+);
