@@ -30,11 +30,11 @@ export interface ArrowFile extends AsyncDisposable {
   row(index: number, names?: readonly string[]): Promise<Readonly<Record<string, Cell>>>;
 }
 
-/** Files up to this size are read at once: many small reads take longer. */
-const whole_bytes = 2 ** 20;
-
-/** @throws Error saying what is wrong with the file */
-export async function openArrowFile(path: string): Promise<ArrowFile> {
+/**
+ * Files of at most `whole_bytes` are read at once: many small reads take longer.
+ * @throws Error saying what is wrong with the file
+ */
+export async function openArrowFile(path: string, whole_bytes = 2 ** 20): Promise<ArrowFile> {
   const handle = await open(path, "r");
   try {
     const { size } = await handle.stat();
@@ -108,7 +108,7 @@ async function readExactly(handle: FileHandle, start: number, length: number): P
 }
 
 async function part(whole: Uint8Array, start: number, length: number): Promise<Uint8Array> {
-  if (start + length > whole.length) throw new Error("it ends before its contents do");
+  if (length < 0 || start + length > whole.length) throw new Error("it ends before its contents do");
   return whole.slice(start, start + length);
 }
 
