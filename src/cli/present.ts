@@ -1,6 +1,6 @@
 import type { EvaluationResult } from "../evaluate/result.js";
 import type { StepEvent, TrainEvent } from "../pipeline/events.js";
-import { formatMetric } from "../reports/metrics.js";
+import { formatMetric } from "../reports/format-metric.js";
 import { duration, percent } from "./format.js";
 import { progressBar } from "./progress-bar.js";
 

@@ -1,4 +1,4 @@
-import { formatMetric } from "../metrics.js";
+import { formatMetric } from "../format-metric.js";
 import { evaluationCurve, meanAndStd, median, metricCurve, type RunGroup, tenthOf } from "../read/groups.js";
 import type { ReflectionPoint } from "../read/reflection-curves.js";
 import { ratio_names, type RatioName } from "../reflection-statistics.js";

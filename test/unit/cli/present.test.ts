@@ -9,7 +9,8 @@ import { batchArithmetic } from "../../../src/config/arithmetic.js";
 import { plan_phases } from "../../../src/config/memory-plan.js";
 import type { EvaluationResult } from "../../../src/evaluate/result.js";
 import type { TrainEvent } from "../../../src/pipeline/events.js";
-import { formatMetric, metric, metrics } from "../../../src/reports/metrics.js";
+import { formatMetric } from "../../../src/reports/format-metric.js";
+import { metric, metrics } from "../../../src/reports/metrics.js";
 
 const result = (setting: string, accuracy: number, mean_completion_length = 7.25): EvaluationResult => ({
   ...{ setting, control: "none", accuracy, mean_completion_length, num_items: 500, completions_per_prompt: 1 },

@@ -195,9 +195,18 @@ describe.each(["train", "sft"] as const)("%s", (kind) => {
       const second = await run({ kind, folder, resume: true });
       expect(second.error).toBeUndefined();
       expect(second.weight).toBe(whole.weight);
+      const epochs = (await reproducible(folder)).filter((line) => "epoch_accuracy" in line);
+      expect(epochs.map(({ step }) => step)).toEqual(kind === "sft" ? [] : [3]); // 3 prompts of 7 a step
       expect(await reproducible(folder)).toEqual(await reproducible(join(root, "whole")));
     }
   });
+});
+
+test("a number that is not in the table is not written", async () => {
+  const folder = join(root, "unknown");
+  const { error } = await run({ folder, double: { stats: { nobody_described_me: 1 } } });
+  expect(String(error)).toContain('metric "nobody_described_me" is missing');
+  expect(await reproducible(folder)).toEqual([expect.objectContaining({ type: "evaluated", step: 0 })]);
 });
 
 describe("an interrupt", () => {
