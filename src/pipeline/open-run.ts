@@ -166,6 +166,7 @@ function assembleRun(parts: Parts): OpenRun {
       dataCursor: () => stream.cursor,
       health,
       score: scoreBy(config),
+      selects_on: config.checkpoint.best_by.split,
       checkpointBytes: () => checkpointBytes(engine, files, savedParts(config.model)),
       saves: savedParts(config.model),
       save: (folder) => saveCheckpoint(engine, files, folder, savedParts(config.model)),

@@ -30,7 +30,7 @@ export function reportHtml(report: Report, written_at: Date): string {
     "</header><main>",
     problemList(report),
     ...tables.filter(({ id }) => id.startsWith("study-")).map(htmlTable),
-    ...tables.filter(({ id }) => id === "accuracy").map(htmlTable),
+    ...tables.filter(({ id }) => id === "accuracy" || id === "selected").map(htmlTable),
     ...sections.map((section) => sectionHtml(section)),
     ...tables.filter(({ id }) => id === "training" || id === "reflection").map(htmlTable),
     samplesSection("Samples", examples),

@@ -9,7 +9,7 @@ import { evaluationFigures, type Figure, type FigureSection, metricSections } fr
 import { type ExampleSample, examplesOf, reflectiveExamplesOf } from "./examples.js";
 import { reflectionFigures } from "./reflection-figures.js";
 import type { Table } from "./table.js";
-import { evaluationTable, reflectionTable, stepTimeTable, trainingTable } from "./tables.js";
+import { evaluationTable, reflectionTable, selectedTable, stepTimeTable, trainingTable } from "./tables.js";
 
 /** Everything a report shows, before it is drawn. */
 export interface Report {
@@ -64,6 +64,7 @@ export async function buildReport(folders: readonly string[], options: ReportOpt
   const differing = differingValues(groups.map((group) => group.runs[0]!.config));
   const tables = [
     evaluationTable(groups),
+    selectedTable(groups),
     trainingTable(groups),
     reflectionTable(reflection_groups),
     ...step_times.map((time) => stepTimeTable(time.name, time)),

@@ -114,6 +114,22 @@ const events: [TrainEvent, string | undefined][] = [
   ],
   [
     {
+      ...{ type: "done", step: 9, run_folder: "r", model_path: "r/9", adapter_path: null, selected_on: "validation" },
+      best: { step: 6, score: 0.75, model_path: "r/6" },
+      test_scores: [
+        {
+          ...{ split: "test", setting: "t1", last: { step: 9, accuracy: 0.773 } },
+          selected: { step: 6, accuracy: 0.781 },
+        },
+        { split: "out", setting: "t1", last: { step: 9, accuracy: 0.5 } },
+      ],
+    },
+    "done after 9 steps; the model is r/9\nbest: step 6 (75.0 %), r/6\n" +
+      "test, t1: accuracy 77.3 % at the last step 9, 78.1 % at the selected step 6 (chosen on validation)\n" +
+      "out, t1: accuracy 50.0 % at the last step 9",
+  ],
+  [
+    {
       type: "done",
       step: 150,
       run_folder: "runs/a",
