@@ -2,11 +2,12 @@ import type { Engine } from "../engine/engine.js";
 import type { Processor } from "../pipeline/data/processor.js";
 import type { IndexedSamples } from "../pipeline/data/stream.js";
 import { openJudge } from "../rewards/grader.js";
+import type { RewardConfig } from "../rewards/registry.js";
 import type { RewardInput } from "../rewards/reward.js";
 import { variants } from "./controls.js";
 import { answerClasses } from "./majority.js";
 import type { Control, Evaluation, EvaluationSample } from "./result.js";
-import { byPrefix, sampleChunk } from "./sample-chunk.js";
+import { byPrefix, isRight, type Measure, sampleChunk } from "./sample-chunk.js";
 import { summary, visualGain } from "./summary.js";
 
 /** How completions are sampled; temperature 0 is greedy. */
@@ -40,6 +41,8 @@ export interface EvaluateOptions {
   readonly seed: number;
   /** Whether a completion is right; absent: the `accuracy` reward, whatever rewards a run trains with. */
   readonly isCorrect?: IsCorrect | undefined;
+  /** Recorded for each completion beside accuracy; they decide nothing. */
+  readonly rewards?: readonly RewardConfig[] | undefined;
   readonly known_images?: Map<string, string> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -53,9 +56,13 @@ export async function* evaluate(
   options: EvaluateOptions,
 ): AsyncGenerator<{ readonly done: number; readonly total: number }, Evaluation> {
   const { samples, settings, controls = [], seed, signal } = options;
-  await using grader = await openJudge();
-  const isAccurate: IsCorrect = async (input) => (await grader.grade(input, signal)).reward > 0.5;
-  const judged = { ...options, isCorrect: options.isCorrect ?? isAccurate };
+  const { isCorrect } = options;
+  await using grader = await openJudge(options.rewards);
+  const measure: Measure = async (input) => {
+    const { breakdown } = await grader.grade(input, signal);
+    return isCorrect === undefined ? breakdown : { ...breakdown, accuracy: Number(await isCorrect(input)) };
+  };
+  const judged = { ...options, measure };
   const num_items = Math.min(samples.length, options.max_items ?? Infinity);
   const shown = await variants(samples, num_items, controls, seed);
   const per_item = settings.reduce((sum, setting) => sum + setting.completions_per_prompt, 0);
@@ -85,7 +92,8 @@ export async function* evaluate(
     const sample = { id: "", question: "", answer: b, images: [] };
     const completion = `\\boxed{${a}}`;
     const length = { finish_reason: "stop", token_count: 0, max_completion_tokens: 0 } as const;
-    return isAccurate({ completion, sample, prompt: "", answer: b, ...length });
+    const { breakdown } = await grader.grade({ completion, sample, prompt: "", answer: b, ...length }, signal);
+    return isRight(breakdown);
   };
   const all: EvaluationSample[] = [];
   const results = [];

@@ -1,6 +1,7 @@
 /** `sightloop study` and `sightloop sample` with the real engine: interrupted, killed, gone on with, reported. */
 import { appendFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { tableFromIPC } from "apache-arrow";
 import { beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import type { StudyEvent } from "../../src/study/events.js";
@@ -27,7 +28,7 @@ beforeAll(() => {
     sampling: { max_completion_tokens: 6 },
     algorithm: { name: "grpo" },
     optimizer: { learning_rate: 1e-4 },
-    rewards: [{ name: "accuracy" }],
+    rewards: [{ name: "accuracy" }, { name: "language", weight: 0.5 }],
     checkpoint: { every_steps: 1 },
   };
   writeFileSync(place.path("sft.yaml"), stringify(sft));
@@ -129,7 +130,16 @@ describe("a study", () => {
           readFileSync(`${expected.folder}/tables/${table}.csv`, "utf8"),
         );
     },
+    300_000,
   );
+
+  test("completions of an evaluation have the parts of the run's reward", () => {
+    const path = place.path("whole", "rl", "seed-0", "evaluations", "step-000012-validation.arrow");
+    const table = tableFromIPC(readFileSync(path));
+    expect(table.numRows).toBe(12);
+    for (const { correct, reward_breakdown } of table as unknown as Iterable<Record<string, object>>)
+      expect({ ...reward_breakdown }).toEqual({ accuracy: Number(correct), language: expect.any(Number) as number });
+  });
 
   test("a damaged file of a run is named and left out", async () => {
     const run = place.path("whole", "rl", "seed-0");

@@ -20,6 +20,8 @@ export interface ArrowFile extends AsyncDisposable {
   readonly num_rows: number;
   /** Dotted for the parts of a struct: `reward_breakdown.accuracy`. */
   has(name: string): boolean;
+  /** Names of the parts of a struct; none if there is no such column. */
+  parts(name: string): readonly string[];
   /** All rows of a column of numbers. */
   numbers(name: string): Promise<Numbers>;
   /** All rows of a text column, or the given ones. */
@@ -56,6 +58,7 @@ function arrowFile(handle: FileHandle, batches: readonly BatchLayout[], read: Re
   return {
     num_rows: batches.reduce((sum, { num_rows }) => sum + num_rows, 0),
     has: (name) => batches.every((batch) => lookUp(batch, name) !== undefined),
+    parts: (name) => Object.keys((batches[0] && lookUp(batches[0], name))?.children ?? {}),
     numbers: async (name) => {
       const parts: Numbers[] = [];
       for (const column of columnsOf(name)) parts.push(numbersIn(column.type, await bytes(regionOf(column, name))));

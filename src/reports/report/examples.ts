@@ -13,6 +13,8 @@ export interface ExampleSample {
   readonly completion: string;
   readonly answer: string;
   readonly reward: number;
+  /** The parts, before weights. */
+  readonly reward_breakdown: Readonly<Record<string, number>>;
   readonly is_correct: boolean | null;
   /** data: URIs. */
   readonly images: readonly string[];
@@ -92,14 +94,17 @@ async function example(
   row: number,
   file: Awaited<ReturnType<typeof openArrowFile>>,
 ): Promise<ExampleSample> {
-  const cells = await file.row(row, ["completion", "answer", "reward", "image_ids"]);
-  const { completion, answer, reward, image_ids } = cells;
+  const cells = await file.row(row, ["completion", "answer", "reward", "reward_breakdown", "image_ids"]);
+  const { completion, answer, reward, reward_breakdown, image_ids } = cells;
   const ids = Array.isArray(image_ids) || isObject(image_ids) ? [...(image_ids as readonly string[])] : [];
   return {
     ...{ group, step, is_correct: correct === null ? null : correct[row] === 1 },
     completion: typeof completion === "string" ? completion : "",
     answer: typeof answer === "string" ? answer : "",
     reward: Number(reward),
+    reward_breakdown: isObject(reward_breakdown)
+      ? Object.fromEntries(Object.entries(reward_breakdown).map(([name, value]) => [name, Number(value)]))
+      : {},
     images: (await Promise.all(ids.slice(0, 4).map((id) => dataUri(folder, id)))).flat(),
   };
 }

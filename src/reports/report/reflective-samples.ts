@@ -15,9 +15,13 @@ export interface ReflectiveSample {
   readonly completion: string;
   readonly answer: string;
   readonly reward: number;
+  /** The parts, before weights. */
+  readonly reward_breakdown: Readonly<Record<string, number>>;
   /** `completion.slice(start, end)` is the word as it stands there. */
   readonly words: readonly ReflectionHit[];
 }
+
+const breakdown = "reward_breakdown";
 
 /** By step and row, a list for each step. Steps whose file is damaged are left out: reports name it where its curves are read. */
 export async function* reflectiveSamples(
@@ -36,9 +40,13 @@ export async function* reflectiveSamples(
         file.texts("completion", rows),
         file.texts("answer", rows),
       ]);
+      const parts = await Promise.all(
+        file.parts(breakdown).map(async (part) => [part, await file.numbers(`${breakdown}.${part}`)] as const),
+      );
       yield rows.map((row, i) => ({
         ...{ run: name, step, prompt_id: prompt_ids[row]!, sample_index: sample_indices[row]! },
         ...{ prompt: prompts[i]!, completion: completions[i]!, answer: answers[i]!, reward: reward[row]! },
+        reward_breakdown: Object.fromEntries(parts.map(([part, values]) => [part, Number(values[row])])),
         words: findReflection(completions[i]!, "word"),
       }));
     } catch {

@@ -20,6 +20,7 @@ const sample = (sample_index: number, final_answer: string | null): EvaluationSa
     completion: "so 4 \u00b0",
     answer: "4",
   },
+  reward_breakdown: { accuracy: Number(final_answer === "4"), language: -0.25 },
   ...{ final_answer, correct: final_answer === "4", completion_length: 5, finish_reason: "stop", logprob_sum: -2.5 },
 });
 
@@ -31,6 +32,10 @@ test("rows are read by another implementation of Arrow; a resume removes what co
   expect(frame.select(...columns).rows()).toEqual([
     ["test", "geo-3", 0, "so 4 \u00b0", "4", true, -2.5],
     ["test", "geo-3", 1, "so 4 \u00b0", "", false, -2.5],
+  ]);
+  expect(frame.getColumn("reward_breakdown").toArray()).toEqual([
+    { accuracy: 1, language: -0.25 },
+    { accuracy: 0, language: -0.25 },
   ]);
   expect(frame.getColumn("has_final_answer").toArray()).toEqual([true, false]);
   await removeEvaluationsAfter(folder, 4, false);
