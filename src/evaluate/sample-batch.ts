@@ -14,10 +14,10 @@ export function sampleBatch(
     samples.forEach((sample, row) => (bits[row >> 3]! |= Number(of(sample)) << (row & 7)));
     return boolColumn(bits, samples.length);
   };
-  const parts = Object.keys(samples[0]?.reward_breakdown ?? { accuracy: 0 }).map((name) => [
-    name,
-    float32Column(Float32Array.from(samples, ({ reward_breakdown }) => reward_breakdown[name] ?? 0)),
-  ]);
+  const parts = Object.keys(samples[0]?.reward_breakdown ?? { accuracy: 0 }).map((name) => {
+    const values = Float32Array.from(samples, ({ reward_breakdown }) => reward_breakdown[name] ?? 0);
+    return [name, float32Column(values)] as const;
+  });
   return recordBatch(
     {
       dataset: texts(() => names.dataset),

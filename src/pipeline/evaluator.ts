@@ -40,4 +40,7 @@ export function evaluator({ config, splits, ...rest }: EvaluatorOptions): Loop["
 
 /** Only what computes: servers, modules and functions are asked while training alone. */
 const isRecorded = (reward: RewardsConfig[number]): reward is RewardConfig =>
-  !("module" in reward) && reward.name !== "custom" && isComputed(reward) && (reward.label ?? reward.name) !== "accuracy";
+  !("module" in reward) &&
+  reward.name !== "custom" &&
+  isComputed(reward) &&
+  (reward.label ?? reward.name) !== "accuracy";

@@ -1,6 +1,7 @@
-import type { EvaluationResult } from "../evaluate/result.js";
+import type { EvaluatedEvent } from "../pipeline/events.js";
 import type { Metric } from "./metrics.js";
 
+type EvaluationResult = EvaluatedEvent["results"][number];
 type Described = Pick<Metric, "unit" | "formula" | "source">;
 
 /**
