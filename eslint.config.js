@@ -23,7 +23,7 @@ const rooms = {
   "pipeline/trajectory": ["batches", "engine/engine.ts", "rewards", "errors.ts"],
   "pipeline/update": ["batches", "engine/engine.ts", "errors.ts"],
   reports: ["batches", "pipeline/events.ts", "errors.ts"],
-  health: ["config/health.ts", "pipeline/events.ts", "reports/metrics.ts"],
+  health: ["config/health.ts", "pipeline/events.ts", "reports/format-metric.ts"],
   dashboard: ["reports", "pipeline/data/tokenizer.ts", "errors.ts"],
   "dashboard/page": ["dashboard/api.ts"], // runs in the browser
   evaluate: ["batches", "engine/engine.ts", "ranks/ranks.ts", "pipeline/data", "pipeline/rollout", "rewards", "errors.ts"],

@@ -1,5 +1,5 @@
 import type { ProgressEvent, StepEvent } from "../pipeline/events.js";
-import { formatMetric } from "../reports/metrics.js";
+import { formatMetric } from "../reports/format-metric.js";
 import { duration, percent } from "./format.js";
 import { liveLines } from "./live-lines.js";
 import { sparkline } from "./sparkline.js";

@@ -3,11 +3,12 @@ import type { Processor } from "../pipeline/data/processor.js";
 import type { IndexedSamples } from "../pipeline/data/stream.js";
 import { openJudge } from "../rewards/grader.js";
 import { alone, type Ranks, togetherAfter } from "../ranks/ranks.js";
+import type { RewardConfig } from "../rewards/registry.js";
 import type { RewardInput } from "../rewards/reward.js";
 import { variants } from "./controls.js";
 import { answerClasses } from "./majority.js";
 import type { Control, Evaluation, EvaluationSample } from "./result.js";
-import { byPrefix, sampleChunk } from "./sample-chunk.js";
+import { byPrefix, isRight, type Measure, sampleChunk } from "./sample-chunk.js";
 import { summary, visualGain } from "./summary.js";
 
 /** How completions are sampled; temperature 0 is greedy. */
@@ -43,6 +44,8 @@ export interface EvaluateOptions {
   readonly isCorrect?: IsCorrect | undefined;
   /** Share the items between them; each gets the whole result. Absent: this process alone. */
   readonly ranks?: Ranks | undefined;
+  /** Recorded for each completion beside accuracy; they decide nothing. */
+  readonly rewards?: readonly RewardConfig[] | undefined;
   readonly known_images?: Map<string, string> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -56,9 +59,13 @@ export async function* evaluate(
   options: EvaluateOptions,
 ): AsyncGenerator<{ readonly done: number; readonly total: number }, Evaluation> {
   const { samples, settings, controls = [], seed, signal, ranks = alone } = options;
-  await using grader = await openJudge();
-  const isAccurate: IsCorrect = async (input) => (await grader.grade(input, signal)).reward > 0.5;
-  const judged = { ...options, isCorrect: options.isCorrect ?? isAccurate };
+  const { isCorrect } = options;
+  await using grader = await openJudge(options.rewards);
+  const measure: Measure = async (input) => {
+    const { breakdown } = await grader.grade(input, signal);
+    return isCorrect === undefined ? breakdown : { ...breakdown, accuracy: Number(await isCorrect(input)) };
+  };
+  const judged = { ...options, measure };
   const num_items = Math.min(samples.length, options.max_items ?? Infinity);
   const shown = await variants(samples, num_items, controls, seed);
   const shares = shown.map((variant) => ({
@@ -71,7 +78,8 @@ export async function* evaluate(
     const sample = { id: "", question: "", answer: b, images: [] };
     const completion = `\\boxed{${a}}`;
     const length = { finish_reason: "stop", token_count: 0, max_completion_tokens: 0 } as const;
-    return isAccurate({ completion, sample, prompt: "", answer: b, ...length });
+    const { breakdown } = await grader.grade({ completion, sample, prompt: "", answer: b, ...length }, signal);
+    return isRight(breakdown);
   };
   const all: EvaluationSample[] = [];
   const results = [];
@@ -103,7 +111,7 @@ type Variant = Awaited<ReturnType<typeof variants>>[number];
 
 /** All completions of these items, by control and setting. */
 async function* sampleItems(
-  options: EvaluateOptions & { readonly isCorrect: IsCorrect },
+  options: EvaluateOptions & { readonly measure: Measure },
   shown: readonly Variant[],
 ): AsyncGenerator<{ readonly done: number; readonly total: number }, Found> {
   const { settings } = options;

@@ -58,6 +58,8 @@ export interface EvaluationSample {
   readonly answer: string;
   readonly final_answer: string | null;
   readonly correct: boolean;
+  /** Before weights: `accuracy`, and in a run the others of its rewards that only compute. */
+  readonly reward_breakdown: Readonly<Record<string, number>>;
   /** Sampled tokens, stop token included. */
   readonly completion_length: number;
   readonly finish_reason: "stop" | "length";

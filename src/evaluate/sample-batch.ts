@@ -1,5 +1,5 @@
 import type { RecordBatch } from "apache-arrow";
-import { boolColumn, float32Column, int32Column, recordBatch, utf8Column } from "../batches/columns.js";
+import { boolColumn, float32Column, int32Column, recordBatch, structColumn, utf8Column } from "../batches/columns.js";
 import type { EvaluationSample } from "./result.js";
 
 /** One row a completion. An item without a final answer has "" there; `has_final_answer` tells it from an empty one. */
@@ -14,6 +14,10 @@ export function sampleBatch(
     samples.forEach((sample, row) => (bits[row >> 3]! |= Number(of(sample)) << (row & 7)));
     return boolColumn(bits, samples.length);
   };
+  const parts = Object.keys(samples[0]?.reward_breakdown ?? { accuracy: 0 }).map((name) => {
+    const values = Float32Array.from(samples, ({ reward_breakdown }) => reward_breakdown[name] ?? 0);
+    return [name, float32Column(values)] as const;
+  });
   return recordBatch(
     {
       dataset: texts(() => names.dataset),
@@ -28,6 +32,7 @@ export function sampleBatch(
       final_answer: texts(({ final_answer }) => final_answer ?? ""),
       has_final_answer: flags(({ final_answer }) => final_answer !== null),
       correct: flags(({ correct }) => correct),
+      reward_breakdown: structColumn(Object.fromEntries(parts), samples.length),
       completion_length: numbers(({ completion_length }) => completion_length),
       finish_reason: texts(({ finish_reason }) => finish_reason),
       logprob_sum: float32Column(Float32Array.from(samples, ({ logprob_sum }) => logprob_sum)),

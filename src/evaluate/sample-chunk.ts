@@ -3,8 +3,13 @@ import { buildPrompts } from "../pipeline/data/prompts.js";
 import type { StreamedSample } from "../pipeline/data/stream.js";
 import { collect } from "../pipeline/rollout/collect.js";
 import { finalAnswers } from "../rewards/grading/final-answer.js";
-import type { EvaluateOptions, EvaluationSetting, IsCorrect } from "./evaluate.js";
+import type { EvaluateOptions, EvaluationSetting } from "./evaluate.js";
+import type { RewardInput } from "../rewards/reward.js";
 import type { Control, EvaluationSample } from "./result.js";
+
+/** Rewards of one completion by name, before weights; `accuracy` is always there. */
+export type Measure = (input: RewardInput) => Promise<Readonly<Record<string, number>>>;
+export const isRight = ({ accuracy = 0 }: Readonly<Record<string, number>>): boolean => accuracy > 0.5;
 
 /** Settings with one assistant_prefix have one prompt; groups and settings keep their order. */
 export function byPrefix(settings: readonly EvaluationSetting[]): readonly (readonly EvaluationSetting[])[] {
@@ -16,12 +21,12 @@ export function byPrefix(settings: readonly EvaluationSetting[]): readonly (read
 
 /** Completions of one chunk of items in all settings of a group, one session and one prefill of each prompt. */
 export async function* sampleChunk(
-  options: EvaluateOptions & { readonly isCorrect: IsCorrect },
+  options: EvaluateOptions & { readonly measure: Measure },
   control: Control,
   group: readonly EvaluationSetting[],
   chunk: readonly StreamedSample[],
 ): AsyncGenerator<{ readonly done: number }, readonly EvaluationSample[]> {
-  const { engine, processor, signal, isCorrect, max_completion_tokens } = options;
+  const { engine, processor, signal, measure, max_completion_tokens } = options;
   const { assistant_prefix, temperature, top_k, top_p } = group[0]!;
   const prompts = await buildPrompts(engine, processor, chunk, {
     system_prompt: options.system_prompt ?? undefined,
@@ -50,15 +55,16 @@ export async function* sampleChunk(
     grade: async (prompt_id, completion, finished) => {
       const sample = sample_of.get(prompt_id)!;
       const { finish_reason, token_ids } = finished;
-      const correct = await isCorrect({
+      const reward_breakdown = await measure({
         ...{ completion, sample, prompt: sample.question, answer: sample.answer, max_completion_tokens },
         finish_reason: finish_reason ?? "length",
         token_count: token_ids.length,
       });
+      const correct = isRight(reward_breakdown);
       const { setting, sample_index } = drawn[finished.sample_index]!;
       rows[place_of.get(prompt_id)! * drawn.length + finished.sample_index] = {
         ...{ item: prompt_id, item_id: sample.id, setting: setting.name, control, sample_index },
-        ...{ completion, answer: sample.answer, correct },
+        ...{ completion, answer: sample.answer, correct, reward_breakdown },
         final_answer: finalAnswers(completion)[0]?.text ?? null,
         ...measured(finished),
       };

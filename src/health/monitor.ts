@@ -1,6 +1,6 @@
 import type { AlarmName, HealthConfig } from "../config/health.js";
 import type { AlarmEvent, Metrics } from "../pipeline/events.js";
-import { formatMetric } from "../reports/metrics.js";
+import { formatMetric } from "../reports/format-metric.js";
 import { type AlarmKind, alarms } from "./alarms.js";
 import { historyMetrics } from "./history.js";
 

@@ -97,6 +97,20 @@ export interface BestModel {
   readonly model_path: string;
 }
 
+export interface StepScore {
+  readonly step: number;
+  readonly accuracy: number;
+}
+
+/** Accuracy in one setting on a split that selects no checkpoint. */
+export interface TestScore {
+  readonly split: string;
+  readonly setting: string;
+  readonly last: StepScore;
+  /** At the step of `DoneEvent.best`; absent where none is chosen, or it was not evaluated so. */
+  readonly selected?: StepScore | undefined;
+}
+
 export interface DoneEvent {
   readonly type: "done";
   readonly step: number;
@@ -107,4 +121,8 @@ export interface DoneEvent {
   readonly adapter_path: string | null;
   /** With checkpoint.keep_best: the checkpoint whose evaluation was best so far. */
   readonly best?: BestModel | undefined;
+  /** Of the last step and of the best one, on splits other than `selected_on`; absent where none was evaluated. */
+  readonly test_scores?: readonly TestScore[] | undefined;
+  /** The split by which `best` is chosen. */
+  readonly selected_on?: string | undefined;
 }

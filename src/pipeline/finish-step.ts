@@ -1,6 +1,7 @@
 import { flatValues } from "../batches/columns.js";
 import { UserError } from "../errors.js";
 import { together } from "../ranks/ranks.js";
+import { metric } from "../reports/metrics.js";
 import type { StepRecord } from "../reports/run-folder.js";
 import type { AlarmEvent, StepEvent, StepSample } from "./events.js";
 import type { Loop } from "./loop.js";
@@ -14,6 +15,7 @@ export async function* finishStep(
   const { step } = finished;
   const seen = health.observe(finished);
   const metrics = { ...finished.metrics, ...seen.metrics };
+  for (const name of Object.keys(metrics)) metric(name); // throws for one that is not described
   await together(ranks, async () => {
     await record.step({ ...finished, metrics });
     for (const alarm of seen.alarms) await record.alarm(alarm);

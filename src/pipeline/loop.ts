@@ -9,6 +9,7 @@ import type { BestModel, CheckpointEvent, EvaluatedEvent, Phase, ProgressEvent, 
 import { saveOnAll } from "./save-on-all.js";
 import { isCheckpointDue, isEvaluationDue } from "./schedule.js";
 import { finishStep, stoppedBy } from "./finish-step.js";
+import { testScores } from "./test-scores.js";
 import type { SavedParts } from "../config/lora.js";
 
 /** What reinforcement learning and supervised fine-tuning have in common: when to evaluate, to save and to stop. */
@@ -42,6 +43,8 @@ export interface Loop {
   readonly health: HealthMonitor;
   /** By what checkpoints are compared, given the evaluation of a split; null where it does not tell. */
   readonly score: (split: string, results: readonly EvaluationResult[]) => number | null;
+  /** The split that `score` looks at. */
+  readonly selects_on: string;
   /** Bytes that `save` writes, at most. */
   readonly checkpointBytes: () => Promise<number>;
   /** What a checkpoint holds besides state/; model/ alone unless said otherwise. */
@@ -124,10 +127,12 @@ export async function* runLoop(loop: Loop, signal: AbortSignal): AsyncGenerator<
   const path = (part: "model" | "adapter"): string | null =>
     saved === undefined || !saves[part] ? null : join(saved.path, part);
   const best = await onFirst(ranks, () => bestModel(record));
+  const test_scores = testScores(await record.evaluations(), loop.selects_on, { last: at.step, selected: best?.step });
   yield {
     ...{ type: "done", step: at.step, run_folder: record.folder },
     ...{ model_path: path("model"), adapter_path: path("adapter") },
-    ...(best !== undefined && { best }),
+    ...(best !== undefined && { best, selected_on: loop.selects_on }),
+    ...(test_scores.length > 0 && { test_scores }),
   };
 }
 

@@ -1,6 +1,7 @@
 import { listValues } from "../batches/columns.js";
 import type { TrajectoryBatch } from "../batches/trajectory.js";
 import type { Rewards } from "../engine/engine.js";
+import { reflectionPlaces } from "../reports/reflection.js";
 import { type ReflectionStatistics, reflectionStatistics } from "../reports/reflection-statistics.js";
 
 /** Reflection in one step's completions, by both countings. Formulas: src/reports/metrics.ts. */
@@ -10,7 +11,7 @@ export function measureReflection(
   { accuracy }: Rewards["breakdown"],
 ): Record<string, number> {
   const correct = accuracy === undefined ? null : accuracy.map((value) => Number(value > 0));
-  const seen = { texts: completions, correct, lengths: sampledLengths(trajectories) };
+  const seen = { places: completions.map(reflectionPlaces), correct, lengths: sampledLengths(trajectories) };
   const by_word = reflectionStatistics(seen, "word");
   return {
     completions: by_word.completions,

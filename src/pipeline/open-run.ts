@@ -191,6 +191,7 @@ function assembleRun(parts: Parts): OpenRun {
       dataCursor: () => stream.cursor,
       health,
       score: scoreBy(config),
+      selects_on: config.checkpoint.best_by.split,
       checkpointBytes: async () => {
         const { optimizer_bytes } = await engine.memory(); // of each rank about the same
         const ranks_share = config.shard_optimizer ? ranks.world_size : 1;

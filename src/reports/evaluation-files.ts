@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type RecordBatch, RecordBatchFileWriter } from "apache-arrow";
 import { makeFolder, namesIn, writeAtomically } from "./files.js";
 
-const pattern = /^step-(\d{6,})-[a-z]+\.arrow$/;
+const pattern = /^step-(\d{6,})-.+\.arrow$/;
 
 /** One Arrow IPC file an evaluation of a split: a row a completion. */
 export async function writeEvaluation(

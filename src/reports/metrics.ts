@@ -2,12 +2,19 @@
 export interface Metric {
   readonly unit: string;
   readonly formula: string;
+  /** Where the definition comes from; absent: it is ours, or plain. */
+  readonly source?: string | undefined;
   /** Same config, seed, machine, libtorch and threads give the same bits. False for times and memory. */
   readonly reproducible: boolean;
 }
 
-const exact = (unit: string, formula: string): Metric => ({ unit, formula, reproducible: true });
+const exact = (unit: string, formula: string, source?: string): Metric => ({
+  ...{ unit, formula, reproducible: true },
+  ...(source !== undefined && { source }),
+});
 const measured = (unit: string, formula: string): Metric => ({ unit, formula, reproducible: false });
+
+const maye = "arXiv:2504.02587";
 
 /** Completions with one of the 15 words of src/reports/reflection.ts; N+ of the N are correct, R have a word, R+ are both. */
 const reflection = <P extends string>(
@@ -17,7 +24,7 @@ const reflection = <P extends string>(
   Object.fromEntries(
     Object.entries(reflection_parts).map(([name, [unit, formula]]) => [
       `${prefix}_${name}`,
-      exact(unit, `${formula}; ${counting}`),
+      exact(unit, `${formula}; ${counting}`, `${maye}, section 4`),
     ]),
   ) as never;
 
@@ -38,6 +45,11 @@ const table = {
   epoch: exact("epochs", "prompts drawn so far / samples of the training set"),
   prompts_seen: exact("prompts", "prompts drawn so far"),
 
+  epoch_accuracy: exact(
+    "share",
+    "sum of N+ / sum of N over the steps after the last one that completed an epoch; at the step that completes the next",
+    `${maye}, evaluation scheme: training set`,
+  ),
   reward_mean: exact("reward", "mean over N of the weighted reward"),
   reward_std: exact("reward", "population standard deviation over N of the weighted reward"),
   masked_completions: exact(
@@ -60,7 +72,7 @@ const table = {
   sampling_rounds: exact("rounds", "rollouts that the step took"),
   advantage_std: exact("advantage", "population standard deviation of the advantages over T"),
   prompt_length_mean: exact("tokens", "mean over N of prompt tokens, image tokens included"),
-  completion_length_mean: exact("tokens", "T / N; the stop token counts"),
+  completion_length_mean: exact("tokens", "T / N; the stop token counts", `${maye}, evaluation scheme: training set`),
   completion_length_max: exact("tokens", "longest of the N completions"),
   completion_length_correct: exact("tokens", "mean length of the completions whose accuracy reward is above 0"),
   completion_length_wrong: exact("tokens", "mean length of the other completions"),
@@ -68,7 +80,8 @@ const table = {
   completion_length_change: exact("ratio", "completion_length_mean / its median in steps 1 to 10; from step 11 on"),
   repetition: exact(
     "share",
-    "mean over N of 1 - distinct 4-grams / 4-grams of the completion's tokens (seq-rep-4, arXiv:1908.04319); 0 below 4 tokens",
+    "mean over N of 1 - distinct 4-grams / 4-grams of the completion's tokens (seq-rep-4); 0 below 4 tokens",
+    "arXiv:1908.04319",
   ),
   truncated: exact("share", "completions cut off at max_completion_tokens / N"),
   completions: exact("completions", "N"),
@@ -81,18 +94,24 @@ const table = {
     "policy_loss + kl_loss_coefficient * mean KL - entropy_coefficient * mean entropy; for sft the negative log-likelihood",
   ),
   policy_loss: exact("loss", "-mean of the algorithm's gain, see docs/algorithms; the mean is loss_aggregation"),
-  kl_reference: exact("nats/token", "mean over T of exp(ref - pi) - (ref - pi) - 1 on log-probs (k3)"),
+  kl_reference: exact(
+    "nats/token",
+    "mean over T of exp(ref - pi) - (ref - pi) - 1 on log-probs (k3)",
+    `${maye}, objective`,
+  ),
   kl_old_policy: exact("nats/token", "mean over T of exp(pi - old) - (pi - old) - 1 on log-probs (k3)"),
   clip_fraction: exact("share", "clip_fraction_low + clip_fraction_high"),
   clip_fraction_low: exact(
     "share",
     "tokens with A < 0 and a ratio below 1 - clip_ratio_low / T; for cispo whatever A is",
+    "arXiv:1707.06347, eq. 7",
   ),
   clip_fraction_high: exact(
     "share",
     "tokens with A > 0 and a ratio above 1 + clip_ratio_high / T; for cispo whatever A is",
+    "arXiv:1707.06347, eq. 7",
   ),
-  dual_clip_fraction: exact("share", "tokens with A < 0 and a ratio above dual_clip / T"),
+  dual_clip_fraction: exact("share", "tokens with A < 0 and a ratio above dual_clip / T", "arXiv:1912.09729"),
   entropy: exact("nats/token", "mean over T of the entropy of the full next-token distribution"),
   ratio_max: exact("ratio", "largest pi / old over T"),
   grad_norm: exact("norm", "L2 norm over all gradients before clipping, mean over the optimizer steps"),
@@ -158,7 +177,7 @@ export const metrics: ReadonlyMap<string, Metric> = new Map(Object.entries(table
  * The parts of the reward are metrics by their own name, `reward.<name>`, and so is how asking for them went. Timeouts
  * depend on the machine: a run repeats bit for bit as long as there are none.
  */
-const reward_parts: Readonly<Record<string, Metric>> = {
+export const reward_parts: Readonly<Record<string, Metric>> = {
   reward: exact("reward", "mean over N of this reward before its weight; a failed one counts 0"),
   reward_ok: exact("share", "completions that this reward gave a number for / all completions, masked ones too"),
   reward_timeout: exact("share", "completions that this reward took too long for / all completions, masked ones too"),
@@ -170,33 +189,4 @@ export function metric(name: string): Metric {
   const found = metrics.get(name) ?? (name.includes(".") ? reward_parts[name.slice(0, name.indexOf("."))] : undefined);
   if (found === undefined) throw new Error(`metric "${name}" is missing from src/reports/metrics.ts`);
   return found;
-}
-
-/** A value with its unit, short: "12.4 tokens", "63.2 %", "1.31 GiB". */
-export function formatMetric(name: string, value: number): string {
-  const { unit } = metric(name);
-  switch (unit) {
-    case "share":
-      return `${(100 * value).toFixed(1)} %`;
-    case "bytes":
-      return `${(value / 2 ** 30).toFixed(2)} GiB`;
-    case "loss":
-    case "reward":
-    case "advantage":
-    case "nats":
-    case "nats/token":
-      return `${short(value)}${unit.startsWith("nats") ? ` ${unit}` : ""}`;
-    case "1":
-    case "ratio":
-    case "norm":
-      return short(value);
-    default:
-      return `${short(value)} ${unit}`;
-  }
-}
-
-function short(value: number): string {
-  if (Number.isInteger(value)) return String(value);
-  const size = Math.abs(value);
-  return size < 1e-3 || size >= 1e6 ? value.toExponential(2) : value.toPrecision(size >= 100 ? 4 : 3);
 }

@@ -1,4 +1,4 @@
-import { countReflection, isReflective, reflection_words, type ReflectionCounting } from "./reflection.js";
+import { reflection_words, type ReflectionCounting, type ReflectionPlaces } from "./reflection.js";
 
 export const ratio_names = {
   reflective: "R / N",
@@ -11,7 +11,8 @@ export type RatioName = keyof typeof ratio_names;
 
 /** Some completions. */
 export interface CompletionsSeen {
-  readonly texts: readonly string[];
+  /** Of the words in each text: `texts.map(reflectionPlaces)`. */
+  readonly places: readonly ReflectionPlaces[];
   /** 1 correct, 0 not; null where no accuracy was rewarded. */
   readonly correct: ArrayLike<number> | null;
   /** Sampled tokens; absent: lengths are not measured. */
@@ -38,23 +39,23 @@ export interface ReflectionStatistics {
 }
 
 export function reflectionStatistics(
-  { texts, correct, lengths }: CompletionsSeen,
+  { places, correct, lengths }: CompletionsSeen,
   counting: ReflectionCounting,
 ): ReflectionStatistics {
   const counts: Record<string, number> = Object.fromEntries(reflection_words.map((word) => [word, 0]));
   let [reflective, reflective_correct, num_correct, tokens, reflective_tokens] = [0, 0, 0, 0, 0];
-  texts.forEach((text, row) => {
+  places.forEach(({ [counting]: hits }, row) => {
     const is_correct = correct?.[row] ?? 0;
     const length = lengths?.[row] ?? 0;
     num_correct += is_correct;
     tokens += length;
-    if (!isReflective(text, counting)) return;
+    if (hits.length === 0) return;
     reflective += 1;
     reflective_correct += is_correct;
     reflective_tokens += length;
-    for (const [word, count] of Object.entries(countReflection(text, counting))) counts[word]! += count;
+    for (const { word } of hits) counts[word]! += 1;
   });
-  const completions = texts.length;
+  const completions = places.length;
   const ratio = (name: string, above: number, below: number) => (below > 0 ? { [name]: above / below } : {});
   const by_correct = correct !== null && {
     ...ratio("reflective among correct", reflective_correct, num_correct),

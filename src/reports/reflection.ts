@@ -32,41 +32,35 @@ export interface ReflectionHit {
   readonly end: number;
 }
 
-const letter = "[\\p{L}\\p{N}_]";
+/** What either counting finds in a text, in its order. */
+export type ReflectionPlaces = Readonly<Record<ReflectionCounting, readonly ReflectionHit[]>>;
 
-const patterns = reflection_words.map((word) => ({
-  word,
-  substring: new RegExp(word, "gi"),
-  word_bounded: new RegExp(`(?<!${letter})${word.replace(" ", "\\s+")}(?!${letter})`, "giu"),
-}));
-const any = {
-  substring: new RegExp(reflection_words.join("|"), "i"),
-  word: new RegExp(`(?<!${letter})(?:${reflection_words.join("|").replaceAll(" ", "\\s+")})(?!${letter})`, "iu"),
-};
+/** At one place at most one of the words begins, but one may begin inside another: "re-check again". */
+const any = new RegExp(reflection_words.join("|").replaceAll(" ", "\\s+"), "giu");
+const letter_before = /[\p{L}\p{N}_]$/u;
+const letter_after = /^[\p{L}\p{N}_]/u;
+const nothing: ReflectionPlaces = { word: [], substring: [] };
+
+/** Every occurrence by both countings. */
+export function reflectionPlaces(text: string): ReflectionPlaces {
+  any.lastIndex = 0;
+  let found = any.exec(text);
+  if (found === null) return nothing;
+  const places: Record<ReflectionCounting, ReflectionHit[]> = { word: [], substring: [] };
+  for (; found !== null; found = any.exec(text)) {
+    const start = found.index;
+    const end = start + found[0].length;
+    const as_written = found[0].toLowerCase();
+    const hit: ReflectionHit = { word: as_written.replace(/\s+/, " ") as ReflectionWord, start, end };
+    if (as_written === hit.word) places.substring.push(hit);
+    const is_inside =
+      letter_before.test(text.slice(Math.max(0, start - 2), start)) || letter_after.test(text.slice(end, end + 2));
+    if (!is_inside) places.word.push(hit);
+    any.lastIndex = start + 1;
+  }
+  return places;
+}
 
 /** Every occurrence, in the order of the text. */
-export function findReflection(text: string, counting: ReflectionCounting): readonly ReflectionHit[] {
-  if (!isReflective(text, counting)) return [];
-  return patterns
-    .flatMap(({ word, substring, word_bounded }) =>
-      Array.from(text.matchAll(counting === "word" ? word_bounded : substring), (found) => ({
-        word,
-        start: found.index,
-        end: found.index + found[0].length,
-      })),
-    )
-    .sort((a, b) => a.start - b.start);
-}
-
-/** Occurrences of each word that occurs. */
-export function countReflection(
-  text: string,
-  counting: ReflectionCounting,
-): Readonly<Partial<Record<ReflectionWord, number>>> {
-  const counts: Partial<Record<ReflectionWord, number>> = {};
-  for (const { word } of findReflection(text, counting)) counts[word] = (counts[word] ?? 0) + 1;
-  return counts;
-}
-
-/** Whether any of the words occurs. */
-export const isReflective = (text: string, counting: ReflectionCounting): boolean => any[counting].test(text);
+export const findReflection = (text: string, counting: ReflectionCounting): readonly ReflectionHit[] =>
+  reflectionPlaces(text)[counting];

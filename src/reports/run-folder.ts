@@ -22,6 +22,8 @@ import { type ImageFile, imageStore } from "./image-files.js";
 import { isLockFile, lockFolder } from "./lock.js";
 import { openMetricsFile, readMetrics, stepMetrics } from "./metrics-file.js";
 import { manifestName, numericsNote } from "./numerics-change.js";
+import type { EvaluationPoint } from "./read/metrics-lines.js";
+import { readEvaluations } from "./read/metrics-tail.js";
 import { rewind } from "./rewind.js";
 import { type RowText, writeRollouts } from "./rollout-files.js";
 
@@ -61,6 +63,8 @@ export interface RunRecord extends AsyncDisposable {
   /** Of a checkpoint that was written before its evaluation. */
   evaluatedCheckpoint(cursor: Omit<Cursor, "config_hash">): Promise<void>;
   best(): Promise<BestCheckpoint | undefined>;
+  /** All so far, those before a resume too. */
+  evaluations(): Promise<readonly EvaluationPoint[]>;
 }
 
 export interface RunFolderOptions {
@@ -113,6 +117,7 @@ export const noRecord: RunRecord = {
   checkpoint: async () => null,
   evaluatedCheckpoint: async () => {},
   best: async () => undefined,
+  evaluations: async () => [],
   [Symbol.asyncDispose]: async () => {},
 };
 
@@ -169,6 +174,7 @@ async function record(
       }),
     evaluatedCheckpoint: (cursor) => keeping(() => rescoreCheckpoint(checkpoints, { ...cursor, config_hash })),
     best: () => bestCheckpoint(checkpoints),
+    evaluations: () => readEvaluations(metrics_path),
     [Symbol.asyncDispose]: async () => {
       await metrics_file[Symbol.asyncDispose]();
       // A run that fails before its first result leaves nothing behind, so that it can be started again as it is.

@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 import { UserError } from "../errors.js";
 import type { Bundle } from "../modules/bundle.js";
 import type { Outcome } from "./outcome.js";
+import type { RewardConfig } from "./registry.js";
 import type { RewardInput } from "./reward.js";
 import { type OpenReward, openRewards, type RewardSpec } from "./specs.js";
 
@@ -58,9 +59,18 @@ export async function openGrader(specs: readonly RewardSpec[], options: GraderOp
   };
 }
 
-/** Whether answers are right, whatever a run trains with. A text that cannot be read in time is a wrong answer. */
-export const openJudge = (): Promise<Grader> =>
-  openGrader([{ name: "accuracy", weight: 1, on_error: "zero" }], { timeout_ms: 10_000 });
+/**
+ * Whether answers are right, whatever a run trains with: `breakdown.accuracy` of its grades. A text that cannot be read in
+ * time is a wrong answer. `others` are asked too; what fails counts 0.
+ */
+export const openJudge = (others: readonly RewardConfig[] = []): Promise<Grader> =>
+  openGrader(
+    [
+      { name: "accuracy", weight: 1, on_error: "zero" },
+      ...others.map((one) => ({ ...one, on_error: "zero" as const })),
+    ],
+    { timeout_ms: 10_000 },
+  );
 
 /** What fails aborts all that is still being asked. */
 async function withAbort<T>(

@@ -25,6 +25,9 @@ export type RewardConfig = z.infer<typeof rewardSchema>;
 
 const definitionOf = (config: RewardConfig) => definitions.find(({ name }) => name === config.name)!;
 
+/** Whether a reward only computes: asking it is cheap, and needs no one else. */
+export const isComputed = (config: RewardConfig): boolean => "score" in definitionOf(config);
+
 /** The service that a config names, or undefined: its reward only computes. */
 export function openService(config: RewardConfig, context: ServiceContext): Service | undefined {
   const definition = definitionOf(config);

@@ -1,3 +1,4 @@
+import { isAscii } from "node:buffer";
 import { DataType } from "apache-arrow";
 import { type Column, type Region, widthOf } from "./arrow-layout.js";
 
@@ -21,6 +22,10 @@ export async function textsIn(
   const slice = (row: number): Region => ({ start: offsets[row]!, length: offsets[row + 1]! - offsets[row]! });
   if (rows.length === num_rows || texts.length < 2 ** 18) {
     const data = Buffer.from((await bytes(texts)).buffer);
+    if (isAscii(data)) {
+      const all = data.toString("latin1");
+      return rows.map((row) => all.slice(offsets[row], offsets[row + 1]));
+    }
     return rows.map(slice).map(({ start, length }) => data.toString("utf8", start, start + length));
   }
   const read = rows.map(slice).map(({ start, length }) => bytes({ start: texts.start + start, length }));

@@ -10,7 +10,7 @@ import {
   offsetsIn,
   textsIn,
 } from "./arrow-cells.js";
-import { arrowLayout, type BatchLayout, type Column, type Region, widthOf } from "./arrow-layout.js";
+import { arrowLayout, type BatchLayout, type Column, type ReadBytes, type Region, widthOf } from "./arrow-layout.js";
 
 /**
  * An Arrow IPC file of which only what is asked for is read: a column, or one row. A batch of long completions is many
@@ -20,6 +20,8 @@ export interface ArrowFile extends AsyncDisposable {
   readonly num_rows: number;
   /** Dotted for the parts of a struct: `reward_breakdown.accuracy`. */
   has(name: string): boolean;
+  /** Names of the parts of a struct; none if there is no such column. */
+  parts(name: string): readonly string[];
   /** All rows of a column of numbers. */
   numbers(name: string): Promise<Numbers>;
   /** All rows of a text column, or the given ones. */
@@ -30,13 +32,17 @@ export interface ArrowFile extends AsyncDisposable {
   row(index: number, names?: readonly string[]): Promise<Readonly<Record<string, Cell>>>;
 }
 
-/** @throws Error saying what is wrong with the file */
-export async function openArrowFile(path: string): Promise<ArrowFile> {
+/**
+ * Files of at most `whole_bytes` are read at once: many small reads take longer.
+ * @throws Error saying what is wrong with the file
+ */
+export async function openArrowFile(path: string, whole_bytes = 2 ** 20): Promise<ArrowFile> {
   const handle = await open(path, "r");
   try {
     const { size } = await handle.stat();
-    const read = (start: number, length: number): Promise<Uint8Array> => readExactly(handle, start, length);
-    return arrowFile(handle, await arrowLayout(size, read));
+    const whole = size <= whole_bytes ? await readExactly(handle, 0, size) : undefined;
+    const read: ReadBytes = whole === undefined ? (...at) => readExactly(handle, ...at) : (...at) => part(whole, ...at);
+    return arrowFile(handle, await arrowLayout(size, read), read);
   } catch (error) {
     await handle.close();
     // Of apache-arrow and flatbuffers, about offsets that lead nowhere.
@@ -45,13 +51,14 @@ export async function openArrowFile(path: string): Promise<ArrowFile> {
   }
 }
 
-function arrowFile(handle: FileHandle, batches: readonly BatchLayout[]): ArrowFile {
-  const bytes = ({ start, length }: Region): Promise<Uint8Array> => readExactly(handle, start, length);
+function arrowFile(handle: FileHandle, batches: readonly BatchLayout[], read: ReadBytes): ArrowFile {
+  const bytes = ({ start, length }: Region): Promise<Uint8Array> => read(start, length);
   const columnsOf = (name: string): readonly Column[] => batches.map((batch) => find(batch, name));
 
   return {
     num_rows: batches.reduce((sum, { num_rows }) => sum + num_rows, 0),
     has: (name) => batches.every((batch) => lookUp(batch, name) !== undefined),
+    parts: (name) => Object.keys((batches[0] && lookUp(batches[0], name))?.children ?? {}),
     numbers: async (name) => {
       const parts: Numbers[] = [];
       for (const column of columnsOf(name)) parts.push(numbersIn(column.type, await bytes(regionOf(column, name))));
@@ -65,7 +72,8 @@ function arrowFile(handle: FileHandle, batches: readonly BatchLayout[]): ArrowFi
         parts.push(await textsIn(column, name, here, bytes));
         start += column.num_rows;
       }
-      if (rows === undefined || parts.length === 1) return parts.flat();
+      if (parts.length === 1) return parts[0]!;
+      if (rows === undefined) return parts.flat();
       const sorted = new Map([...rows].sort((a, b) => a - b).map((row, i) => [row, i]));
       return rows.map((row) => parts.flat()[sorted.get(row)!]!);
     },
@@ -100,6 +108,11 @@ async function readExactly(handle: FileHandle, start: number, length: number): P
   const { bytesRead } = await handle.read(buffer, 0, length, start);
   if (bytesRead < length) throw new Error("it ends before its contents do");
   return buffer;
+}
+
+async function part(whole: Uint8Array, start: number, length: number): Promise<Uint8Array> {
+  if (length < 0 || start + length > whole.length) throw new Error("it ends before its contents do");
+  return whole.slice(start, start + length);
 }
 
 function lookUp(batch: BatchLayout, name: string): Column | undefined {

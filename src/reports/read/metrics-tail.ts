@@ -105,3 +105,10 @@ export function metricsTail(path: string, file = "metrics.jsonl"): MetricsTail {
     },
   };
 }
+
+/** Of a metrics.jsonl as it stands now. */
+export async function readEvaluations(path: string): Promise<readonly EvaluationPoint[]> {
+  const tail = metricsTail(path);
+  await tail.poll();
+  return tail.evaluations;
+}

@@ -19,6 +19,8 @@ export interface Run {
   /** Of the first start; empty if it cannot be read. */
   readonly manifest: JsonObject;
   readonly metrics: MetricsTail;
+  /** Of the checkpoint with the best evaluation, where the run keeps it (checkpoint.keep_best). */
+  readonly selected_step: number | null;
   readonly problems: readonly Problem[];
 }
 
@@ -48,8 +50,11 @@ export async function readRun(folder: string, name = basename(folder)): Promise<
   const [manifest] = await parsed("manifest.json", (text) => JSON.parse(text) as unknown);
   const metrics = metricsTail(join(folder, "metrics.jsonl"));
   await metrics.poll();
+  const best = await readFile(join(folder, "checkpoints", "best"), "utf8").catch(() => "");
+  const selected = /^step-(\d+)\s*$/.exec(best)?.[1];
   return {
     ...{ folder, name, config, config_yaml, manifest, metrics },
+    selected_step: selected === undefined ? null : Number(selected),
     get problems() {
       return [...problems, ...metrics.problems];
     },

@@ -16,9 +16,12 @@ export interface FigureSection {
 
 /** What stands where; a metric that is not named here comes last. */
 const sections: readonly (readonly [title: string, pattern: RegExp])[] = [
-  ["Accuracy and reward", /^(reward|advantage|equal_reward)/],
-  ["Completions", /^(completion_length|truncated|prompt_length|completions|correct_completions)/],
-  ["Learning", /^(loss|policy_loss|kl_|clip_fraction|entropy|ratio_|grad_norm|learning_rate|clamped|skipped)/],
+  ["Accuracy and reward", /^(epoch_accuracy|reward|advantage|equal_reward|solve_)/],
+  ["Completions", /^(completion_length|truncated|repetition|prompt_length|completions|correct_completions|masked)/],
+  [
+    "Learning",
+    /^(loss|policy_loss|kl_|clip_fraction|dual_clip|entropy|ratio_|grad_norm|learning_rate|optimizer_step|clamped|skipped|importance_|effective_)/,
+  ],
   ["Reflection", /^reflection_/],
   ["Sampler against trainer", /^rollout_mismatch/],
   ["Time and memory", /(_seconds|_per_second|_bytes|_tokens)$/],
@@ -82,7 +85,7 @@ export function metricSections(groups: readonly RunGroup<Run>[]): readonly Figur
 
 function metricFigure(groups: readonly RunGroup<Run>[], name: string): Figure {
   const { unit = "", formula = "" } = metrics.get(name) ?? (name.startsWith("reward.") ? reward_part : {});
-  const series = seriesOf(groups, (run) => metricCurve(run.metrics.steps, name));
+  const series = seriesOf(groups, (run) => metricCurve(run.metrics.steps, name), name === "epoch_accuracy");
   return { id: name.replace(/[^\w.-]+/g, "-"), title: titleOf(name), unit, x_label: "step", caption: formula, series };
 }
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { namesIn } from "../files.js";
 import { openArrowFile } from "../read/arrow-file.js";
 import { isObject } from "../read/metrics-lines.js";
-import { rolloutIndex, type StepSamples } from "../read/rollout-index.js";
+import type { RolloutIndex, StepSamples } from "../read/rollout-index.js";
 import type { Run } from "../read/run-folder-reader.js";
 
 /** A completion to look at, with its image inside the page. */
@@ -13,6 +13,8 @@ export interface ExampleSample {
   readonly completion: string;
   readonly answer: string;
   readonly reward: number;
+  /** The parts, before weights. */
+  readonly reward_breakdown: Readonly<Record<string, number>>;
   readonly is_correct: boolean | null;
   /** data: URIs. */
   readonly images: readonly string[];
@@ -27,9 +29,11 @@ const types: Readonly<Record<string, string>> = {
 };
 
 /** From the first step and the last: up to two that were right and two that were wrong. */
-export async function examplesOf({ folder }: Run, group: string): Promise<readonly ExampleSample[]> {
-  const index = rolloutIndex(folder);
-  await index.poll();
+export async function examplesOf(
+  { folder }: Run,
+  index: RolloutIndex,
+  group: string,
+): Promise<readonly ExampleSample[]> {
   const [first, last] = [index.steps[0], index.steps.at(-1)];
   if (first === undefined || last === undefined) return [];
   const chosen = first === last ? [last] : [first, last];
@@ -47,9 +51,11 @@ export async function examplesOf({ folder }: Run, group: string): Promise<readon
 const max_steps_back = 20;
 
 /** The last two correct completions with a reflection word (whole words), of different steps. */
-export async function reflectiveExamplesOf({ folder }: Run, group: string): Promise<readonly ExampleSample[]> {
-  const index = rolloutIndex(folder);
-  await index.poll();
+export async function reflectiveExamplesOf(
+  { folder }: Run,
+  index: RolloutIndex,
+  group: string,
+): Promise<readonly ExampleSample[]> {
   const found: ExampleSample[] = [];
   for (const samples of index.steps.slice(-max_steps_back).reverse()) {
     if (found.length === 2) break;
@@ -88,14 +94,17 @@ async function example(
   row: number,
   file: Awaited<ReturnType<typeof openArrowFile>>,
 ): Promise<ExampleSample> {
-  const cells = await file.row(row, ["completion", "answer", "reward", "image_ids"]);
-  const { completion, answer, reward, image_ids } = cells;
+  const cells = await file.row(row, ["completion", "answer", "reward", "reward_breakdown", "image_ids"]);
+  const { completion, answer, reward, reward_breakdown, image_ids } = cells;
   const ids = Array.isArray(image_ids) || isObject(image_ids) ? [...(image_ids as readonly string[])] : [];
   return {
     ...{ group, step, is_correct: correct === null ? null : correct[row] === 1 },
     completion: typeof completion === "string" ? completion : "",
     answer: typeof answer === "string" ? answer : "",
     reward: Number(reward),
+    reward_breakdown: isObject(reward_breakdown)
+      ? Object.fromEntries(Object.entries(reward_breakdown).map(([name, value]) => [name, Number(value)]))
+      : {},
     images: (await Promise.all(ids.slice(0, 4).map((id) => dataUri(folder, id)))).flat(),
   };
 }

@@ -30,7 +30,7 @@ export function reportHtml(report: Report, written_at: Date): string {
     "</header><main>",
     problemList(report),
     ...tables.filter(({ id }) => id.startsWith("study-")).map(htmlTable),
-    ...tables.filter(({ id }) => id === "accuracy").map(htmlTable),
+    ...tables.filter(({ id }) => id === "accuracy" || id === "selected").map(htmlTable),
     ...sections.map((section) => sectionHtml(section)),
     ...tables.filter(({ id }) => id === "training" || id === "reflection").map(htmlTable),
     samplesSection("Samples", examples),
@@ -107,12 +107,14 @@ function marked(text: string): string {
   return `${parts.join("")}${escapeXml(text.slice(hits.at(-1)?.end ?? 0))}`;
 }
 
-function exampleHtml({ group, step, completion, answer, reward, is_correct, images }: ExampleSample): string {
+function exampleHtml(sample: ExampleSample): string {
+  const { group, step, completion, answer, reward, reward_breakdown, is_correct, images } = sample;
+  const parts = Object.entries(reward_breakdown).map(([name, value]) => `${name} ${value.toPrecision(3)}`);
   const verdict = is_correct === null ? "" : is_correct ? "correct" : "wrong";
   return [
     `<article class="sample ${verdict}">`,
     ...images.map((uri) => `<img src="${uri}" alt="image of the prompt">`),
-    `<div><p class="facts">${escapeXml(group)} · step ${step} · reward ${reward.toPrecision(3)}${verdict === "" ? "" : ` · <b>${verdict}</b>`}</p>`,
+    `<div><p class="facts">${escapeXml(group)} · step ${step} · reward ${reward.toPrecision(3)}${parts.length === 0 ? "" : ` (${escapeXml(parts.join(", "))})`}${verdict === "" ? "" : ` · <b>${verdict}</b>`}</p>`,
     `<pre>${marked(completion)}</pre><p class="facts">answer: ${escapeXml(answer)}</p></div></article>`,
   ].join("");
 }

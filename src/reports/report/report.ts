@@ -2,14 +2,14 @@ import { UserError } from "../../errors.js";
 import { groupRuns, differingValues, type RunGroup } from "../read/groups.js";
 import { condensed, type Problem } from "../read/problem.js";
 import { type ReflectionPoint, reflectionCurves } from "../read/reflection-curves.js";
-import { rolloutIndex } from "../read/rollout-index.js";
+import { type RolloutIndex, rolloutIndex } from "../read/rollout-index.js";
 import { findRunFolders, readRun, type Run, shortNames } from "../read/run-folder-reader.js";
 import { type StepTime, stepTime } from "../read/step-time.js";
 import { evaluationFigures, type Figure, type FigureSection, metricSections } from "./curves.js";
 import { type ExampleSample, examplesOf, reflectiveExamplesOf } from "./examples.js";
 import { reflectionFigures } from "./reflection-figures.js";
 import type { Table } from "./table.js";
-import { evaluationTable, reflectionTable, stepTimeTable, trainingTable } from "./tables.js";
+import { evaluationTable, reflectionTable, selectedTable, stepTimeTable, trainingTable } from "./tables.js";
 
 /** Everything a report shows, before it is drawn. */
 export interface Report {
@@ -24,6 +24,8 @@ export interface Report {
   /** That reflected and were right. */
   readonly reflective_examples: readonly ExampleSample[];
   readonly problems: readonly (Problem & { readonly run: string })[];
+  /** Of each run folder. */
+  readonly rollouts: ReadonlyMap<string, RolloutIndex>;
   /** Of each run folder that keeps rollouts, in whole words. */
   readonly reflection: ReadonlyMap<string, readonly ReflectionPoint[]>;
   /** The same as the paper counts, anywhere in a text. */
@@ -47,7 +49,12 @@ export async function buildReport(folders: readonly string[], options: ReportOpt
   const { title, group = groupRuns } = options;
   const runs = await readRuns(folders);
   const groups = group(runs);
-  const reflection = await Promise.all(groups.map(({ runs: members }) => Promise.all(members.map(readReflection))));
+  const rollouts = new Map(runs.map(({ folder }) => [folder, rolloutIndex(folder, { with_reflection: true })]));
+  const reflection = await Promise.all(
+    groups.map(({ runs: members }) =>
+      Promise.all(members.map((run) => readReflection(run, rollouts.get(run.folder)!))),
+    ),
+  );
   const reflection_groups = groups.map(({ name }, i) => ({ name, curves: reflection[i]!.map(({ points }) => points) }));
   const evaluated = evaluationFigures(groups);
   const step_times = groups.flatMap(({ name, runs: members }) => {
@@ -57,20 +64,23 @@ export async function buildReport(folders: readonly string[], options: ReportOpt
   const differing = differingValues(groups.map((group) => group.runs[0]!.config));
   const tables = [
     evaluationTable(groups),
+    selectedTable(groups),
     trainingTable(groups),
     reflectionTable(reflection_groups),
     ...step_times.map((time) => stepTimeTable(time.name, time)),
   ];
+  const ofFirstRuns = async (choose: typeof examplesOf): Promise<readonly ExampleSample[]> =>
+    (
+      await Promise.all(groups.map(({ name, runs: [first] }) => choose(first!, rollouts.get(first!.folder)!, name)))
+    ).flat();
   return {
     title: title ?? groups.map(({ name }) => name).join(" · "),
-    ...{ groups, step_times },
+    ...{ groups, step_times, rollouts },
     sections: [...withEvaluations(metricSections(groups), evaluated), ...reflectionFigures(reflection_groups)],
     tables: tables.filter(({ rows }) => rows.length > 0),
     differing: [...(differing[0]?.keys() ?? [])].map((key) => [key, differing.map((values) => values.get(key) ?? "-")]),
-    examples: (await Promise.all(groups.map(({ name, runs: [first] }) => examplesOf(first!, name)))).flat(),
-    reflective_examples: (
-      await Promise.all(groups.map(({ name, runs: [first] }) => reflectiveExamplesOf(first!, name)))
-    ).flat(),
+    examples: await ofFirstRuns(examplesOf),
+    reflective_examples: await ofFirstRuns(reflectiveExamplesOf),
     problems: runs.flatMap((run) => {
       const of_rollouts = reflection.flat().find(({ folder }) => folder === run.folder)?.problems ?? [];
       return condensed([...run.problems, ...of_rollouts]).map((problem) => ({ ...problem, run: run.name }));
@@ -111,8 +121,7 @@ interface ReadReflection {
   readonly problems: readonly Problem[];
 }
 
-async function readReflection({ folder }: Run): Promise<ReadReflection> {
-  const index = rolloutIndex(folder);
+async function readReflection({ folder }: Run, index: RolloutIndex): Promise<ReadReflection> {
   await index.poll();
   const { word: points, substring, problems } = await reflectionCurves(index, max_reflection_steps);
   return { folder, points, substring, problems: [...index.problems, ...problems] };

@@ -1,4 +1,4 @@
-import { formatMetric } from "../metrics.js";
+import { formatMetric } from "../format-metric.js";
 import { evaluationCurve, meanAndStd, median, metricCurve, type RunGroup, tenthOf } from "../read/groups.js";
 import type { ReflectionPoint } from "../read/reflection-curves.js";
 import { ratio_names, type RatioName } from "../reflection-statistics.js";
@@ -45,6 +45,39 @@ export function evaluationTable(groups: readonly RunGroup<Run>[]): Table {
       "share of correct completions, mean ± standard deviation over runs. Mean and maximum are over the evaluations after " +
       "step 0 of each run; a maximum over test evaluations is optimistic.",
     header: ["run", "split", "setting", "runs", "items", "before", "last", "mean", "maximum"],
+  };
+}
+
+/** Accuracy of the last step and of the selected one, where a run selects one. */
+export function selectedTable(groups: readonly RunGroup<Run>[]): Table {
+  const rows = groups.flatMap(({ name, runs }) => {
+    const selecting = runs.filter(({ selected_step }) => selected_step !== null);
+    const points = selecting.flatMap((run) => {
+      const { evaluations } = run.metrics;
+      const last = Math.max(...evaluations.map(({ step }) => step));
+      return evaluations.flatMap((point) => {
+        const { split, setting, accuracy } = point;
+        const is_same = (other: typeof point): boolean => other.split === split && other.setting === setting;
+        const selected = evaluations.find((other) => is_same(other) && other.step === run.selected_step);
+        return point.step === last && selected !== undefined ? [{ split, setting, accuracy, selected }] : [];
+      });
+    });
+    const kinds = new Map(points.map(({ split, setting }) => [`${split} ${setting}`, { split, setting }]));
+    return [...kinds.values()].map(({ split, setting }) => {
+      const here = points.filter((point) => point.split === split && point.setting === setting);
+      const of = (pick: (point: (typeof here)[number]) => number): string => spread(here.map(pick), percent);
+      const steps = selecting.map(({ selected_step }) => selected_step).join(", ");
+      return [
+        ...[name, split, setting, String(here.length), steps],
+        ...[of(({ accuracy }) => accuracy), of(({ selected }) => selected.accuracy)],
+      ];
+    });
+  });
+  return {
+    ...{ id: "selected", title: "Last and selected step, accuracy in %", rows, text_columns: 3 },
+    caption:
+      "the selected step is the checkpoint that checkpoint.best_by chose; on the split that chose it its accuracy is optimistic",
+    header: ["run", "split", "setting", "runs", "selected steps", "last", "selected"],
   };
 }
 

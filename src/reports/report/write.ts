@@ -37,7 +37,8 @@ export async function writeReport(report: Report, folder: string, written_at = n
       await writeFile(join(folder, "figures", `${name}.svg`), svg);
       await writeFile(join(folder, "figures", `${name}.png`), await png(svg));
     };
-    await Promise.all(figures.map(draw));
+    const drawn = Promise.all(figures.map(draw));
+    drawn.catch(() => undefined); // awaited below: the pictures are drawn on threads of their own
     for (const table of report.tables) {
       await writeFile(join(folder, "tables", `${table.id}.csv`), csvTable(table));
       await writeFile(join(folder, "tables", `${table.id}.tex`), latexTable(table));
@@ -45,7 +46,8 @@ export async function writeReport(report: Report, folder: string, written_at = n
     await writeFile(join(folder, "tables", "metrics.csv"), csvTable(allMetrics(report)));
     await writeFile(join(folder, "tables", "reflection-steps.csv"), csvTable(reflectionSteps(report)));
     const runs = report.groups.flatMap((group) => group.runs);
-    num_reflective = await writeReflectiveSamples(runs, join(folder, "reflective-correct.jsonl"));
+    num_reflective = await writeReflectiveSamples(runs, report.rollouts, join(folder, "reflective-correct.jsonl"));
+    await drawn;
     await writeFile(html, reportHtml(report, written_at));
   });
   return { html, num_figures: figures.length, num_tables: report.tables.length + 2, num_reflective };
@@ -64,7 +66,7 @@ function figureFiles({ sections, step_times, groups }: Report): readonly (readon
 const png = (svg: string): Promise<Buffer> =>
   sharp(Buffer.from(svg), { density: 72 * png_scale })
     .flatten({ background: "#fff" })
-    .png({ palette: true })
+    .png({ palette: true, effort: 1 })
     .toBuffer();
 
 function allMetrics({ groups }: Report): { readonly header: readonly string[]; readonly rows: readonly string[][] } {

@@ -1,4 +1,5 @@
 import { meanOf } from "../../evaluate/statistics/averages.js";
+import { metrics } from "../../reports/metrics.js";
 import { type Curve, metricCurve, type RunGroup } from "../../reports/read/groups.js";
 import type { ReflectionPoint } from "../../reports/read/reflection-curves.js";
 import type { Run } from "../../reports/read/run-folder-reader.js";
@@ -12,7 +13,7 @@ export function studyFigures(
   const figures: Figure[] = [
     {
       ...{ id: "train-accuracy-by-epoch", title: "training accuracy by epoch", unit: "share", x_label: "epoch" },
-      caption: "correct completions of all sampled in the epoch; a last, partial epoch counts as one",
+      caption: metrics.get("epoch_accuracy")!.formula,
       series: seriesOf(groups, epochCurve, true),
     },
     {
@@ -27,15 +28,13 @@ export function studyFigures(
   return drawn.length === 0 ? [] : [{ title: "Epochs and reflection", figures: drawn }];
 }
 
+/** Each value stands at the epoch that its step completed. */
 function epochCurve({ metrics: { steps } }: Run): Curve {
-  const epochs = new Map<number, number[]>();
-  const accuracies = new Map(metricCurve(steps, "reward.accuracy"));
-  for (const [step, epoch] of metricCurve(steps, "epoch")) {
-    const accuracy = accuracies.get(step);
-    const number = Math.max(1, Math.ceil(epoch - 1e-9));
-    if (accuracy !== undefined) epochs.set(number, [...(epochs.get(number) ?? []), accuracy]);
-  }
-  return [...epochs].map(([epoch, values]) => [epoch, meanOf(values)]);
+  const epochs = new Map(metricCurve(steps, "epoch"));
+  return metricCurve(steps, "epoch_accuracy").map(([step, accuracy]) => [
+    Math.floor((epochs.get(step) ?? 0) + 1e-9),
+    accuracy,
+  ]);
 }
 
 const num_groups = 10;

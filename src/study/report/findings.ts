@@ -1,4 +1,4 @@
-import { meanOf, spearman } from "../../evaluate/statistics/averages.js";
+import { meanOf, pearson, ranks } from "../../evaluate/statistics/averages.js";
 import { percentileInterval } from "../../evaluate/statistics/crossed-bootstrap.js";
 import { mulberry32 } from "../../evaluate/statistics/random.js";
 import { anova } from "../../evaluate/statistics/tests.js";
@@ -70,13 +70,14 @@ export function reflectionFinding(
     const both = reflectionOf(run.folder).flatMap(({ step, ratios }) =>
       lengths.has(step) && ratios.reflective !== undefined ? [[lengths.get(step)!, ratios.reflective] as const] : [],
     );
-    const [x, y] = [both.map(([length]) => length), both.map(([, ratio]) => ratio)];
-    return both.length >= least_steps && spearman(x, y) !== undefined ? [{ x, y }] : [];
+    const ratios = both.map(([, ratio]) => ratio);
+    const [x, y] = [ranks(both.map(([length]) => length)), ranks(ratios)];
+    return both.length >= least_steps && pearson(x, y) !== undefined ? [{ x, y, ratios }] : [];
   });
   if (curves.length === 0)
     return undecided(finding, `No seed has ${least_steps} steps in which length and reflection words vary.`);
   const correlation = (shift: (length: number) => number): readonly number[] =>
-    curves.map(({ x, y }) => spearman(x, rotated(y, shift(y.length)))!);
+    curves.map(({ x, y }) => pearson(x, rotated(y, shift(y.length)))!);
   const observed = correlation(() => 0);
   const random = mulberry32(0);
   let as_high = 1;
@@ -84,15 +85,15 @@ export function reflectionFinding(
     if (Math.abs(meanOf(correlation((n) => 1 + Math.floor(random() * (n - 1))))) >= Math.abs(meanOf(observed)))
       as_high += 1;
   const p = as_high / (shifts + 1);
-  const ratios = curves.map(
-    ({ y }) => `${percent(meanOf(tenthOf(y, "first")))} to ${percent(meanOf(tenthOf(y, "last")))}`,
+  const ends = curves.map(
+    ({ ratios }) => `${percent(meanOf(tenthOf(ratios, "first")))} to ${percent(meanOf(tenthOf(ratios, "last")))}`,
   );
   return {
     finding,
     verdict: p >= alpha ? "does not show" : meanOf(observed) > 0 ? "shows" : "the opposite shows",
     statistic:
       `Spearman's correlation over steps ${meanOf(observed).toFixed(2)} (seeds: ${observed.map((one) => one.toFixed(2)).join(", ")}; ` +
-      `p ${shown(p)} by circular shifts). Completions with a reflection word, first to last tenth of the steps: ${ratios.join(", ")}.`,
+      `p ${shown(p)} by circular shifts). Completions with a reflection word, first to last tenth of the steps: ${ends.join(", ")}.`,
   };
 }
 

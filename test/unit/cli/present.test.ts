@@ -9,7 +9,8 @@ import { batchArithmetic } from "../../../src/config/arithmetic.js";
 import { plan_phases } from "../../../src/config/memory-plan.js";
 import type { EvaluationResult } from "../../../src/evaluate/result.js";
 import type { TrainEvent } from "../../../src/pipeline/events.js";
-import { formatMetric, metric, metrics } from "../../../src/reports/metrics.js";
+import { formatMetric } from "../../../src/reports/format-metric.js";
+import { metric, metrics } from "../../../src/reports/metrics.js";
 
 const result = (setting: string, accuracy: number, mean_completion_length = 7.25): EvaluationResult => ({
   ...{ setting, control: "none", accuracy, mean_completion_length, num_items: 500, completions_per_prompt: 1 },
@@ -110,6 +111,22 @@ const events: [TrainEvent, string | undefined][] = [
       best: { step: 6, score: 0.75, model_path: "r/6" },
     },
     "done after 9 steps; the model is r/9\nbest: step 6 (75.0 %), r/6",
+  ],
+  [
+    {
+      ...{ type: "done", step: 9, run_folder: "r", model_path: "r/9", adapter_path: null, selected_on: "validation" },
+      best: { step: 6, score: 0.75, model_path: "r/6" },
+      test_scores: [
+        {
+          ...{ split: "test", setting: "t1", last: { step: 9, accuracy: 0.773 } },
+          selected: { step: 6, accuracy: 0.781 },
+        },
+        { split: "out", setting: "t1", last: { step: 9, accuracy: 0.5 } },
+      ],
+    },
+    "done after 9 steps; the model is r/9\nbest: step 6 (75.0 %), r/6\n" +
+      "test, t1: accuracy 77.3 % at the last step 9, 78.1 % at the selected step 6 (chosen on validation)\n" +
+      "out, t1: accuracy 50.0 % at the last step 9",
   ],
   [
     {

@@ -4,7 +4,14 @@ import { lengthBuckets, passCounts, summary, visualGain } from "../../../src/eva
 
 const sample = (item: number, correct: boolean, control: Control = "none"): EvaluationSample => ({
   ...{ item, item_id: `i${item}`, setting: "t1", control, sample_index: 0, completion: "", answer: "" },
-  ...{ final_answer: null, correct, completion_length: 4, finish_reason: "stop", logprob_sum: -1 },
+  ...{
+    final_answer: null,
+    correct,
+    reward_breakdown: { accuracy: Number(correct) },
+    completion_length: 4,
+    finish_reason: "stop",
+    logprob_sum: -1,
+  },
 });
 
 test("pass@k and maj@k are computed for powers of two, and all", () => {

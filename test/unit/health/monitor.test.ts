@@ -129,6 +129,36 @@ test("a step is compared with those before it: gradient norms with 20, lengths w
   expect(added(41, 3, 11)).toEqual({ grad_norm_ratio: 3, completion_length_change: 0.2 });
 });
 
+describe("accuracy of an epoch of the training set", () => {
+  const steps = [
+    { epoch: 0.4, completions: 8, correct_completions: 2 },
+    { epoch: 0.8, completions: 8, correct_completions: 4 },
+    { epoch: 1.2, completions: 4, correct_completions: 1 },
+    { epoch: 1.6, completions: 8, correct_completions: 8 },
+    { epoch: 2, completions: 8, correct_completions: 0 },
+    { epoch: 2.4, completions: 8, correct_completions: 5 },
+  ].map((metrics, i) => ({ step: i + 1, metrics }));
+  const expected = [{}, {}, { epoch_accuracy: 7 / 20 }, {}, { epoch_accuracy: 8 / 16 }, {}];
+
+  test("all completions of the steps up to the one that completes it", () => {
+    const monitor = healthMonitor(config());
+    expect(steps.map((step) => monitor.observe(step).metrics)).toEqual(expected);
+  });
+
+  test("is the same after a resume at any step", () => {
+    for (let at = 1; at < steps.length; at++) {
+      const resumed = healthMonitor(config(), JSON.parse(JSON.stringify(steps.slice(0, at))) as typeof steps);
+      expect(steps.slice(at).map((step) => resumed.observe(step).metrics)).toEqual(expected.slice(at));
+    }
+  });
+
+  test("needs a training set of known size and a reward for accuracy", () => {
+    const monitor = healthMonitor(config());
+    expect(monitor.observe({ step: 1, metrics: { completions: 8, correct_completions: 1 } }).metrics).toEqual({});
+    expect(monitor.observe({ step: 2, metrics: { epoch: 3, completions: 8 } }).metrics).toEqual({});
+  });
+});
+
 test("steps without a gradient do not make the next one a spike", () => {
   const monitor = healthMonitor(config());
   for (let step = 1; step <= 30; step++) monitor.observe({ step, metrics: { grad_norm: 0 } });

@@ -15,6 +15,7 @@ import { train } from "../../../src/pipeline/train.js";
 import { auto_limits } from "../../../src/pipeline/trajectory/parity.js";
 import { metric } from "../../../src/reports/metrics.js";
 import { readMetrics } from "../../../src/reports/metrics-file.js";
+import { buildReport } from "../../../src/reports/report/report.js";
 import { noRecord, openRunFolder, type RunRecord } from "../../../src/reports/run-folder.js";
 import { EngineDouble, type DoubleOptions, sampling } from "./rollout/engine-double.js";
 
@@ -47,6 +48,8 @@ interface Options {
   readonly splits?: readonly string[];
   readonly every?: number;
   readonly double?: DoubleOptions;
+  readonly score?: Loop["score"];
+  readonly accuracy?: (split: string, weight: number) => number;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TrainEvent) => void;
 }
@@ -64,22 +67,28 @@ async function run(options: Options) {
           config: {},
           manifest: {},
           resume: options.resume ?? false,
-          keep: { last: 2, best: 0 },
+          keep: { last: 2, best: options.score === undefined ? 0 : 1 },
         });
   if (record.resumed !== undefined) await engine.loadState(join(record.resumed.folder, "state"));
   const stream = new PromptStream(source, { seed: 0, cursor: record.resumed?.cursor.data as StreamCursor | undefined });
   const known_images = new Map<string, string>();
+  const scored = (split: string) => options.accuracy && { accuracy: options.accuracy(split, double.weight) };
   const loop: Omit<Loop, "step"> = {
     ...{ steps, record, num_parameters: 1, num_trainable_parameters: 1, splits, command: "go on" },
     ...{ evaluate_every_steps: every, evaluate_before_training: true, checkpoint_every_steps: every },
     dataCursor: () => stream.cursor,
     health: healthMonitor(healthSchema.parse({}), await record.history()),
-    score: () => null,
+    score: options.score ?? (() => null),
+    selects_on: "validation",
     checkpointBytes: async () => 1000,
-    async *evaluate(_split, stop) {
+    async *evaluate(split, stop) {
       stop.throwIfAborted();
       yield { done: 1, total: 1 };
-      return { results: [{ setting: "greedy", weight: double.weight }], visual_gain: [], samples: [] } as never;
+      return {
+        results: [{ setting: "greedy", weight: double.weight, ...scored(split) }],
+        visual_gain: [],
+        samples: [],
+      } as never;
     },
     save: async (path) => {
       const { mkdir } = await import("node:fs/promises");
@@ -195,9 +204,18 @@ describe.each(["train", "sft"] as const)("%s", (kind) => {
       const second = await run({ kind, folder, resume: true });
       expect(second.error).toBeUndefined();
       expect(second.weight).toBe(whole.weight);
+      const epochs = (await reproducible(folder)).filter((line) => "epoch_accuracy" in line);
+      expect(epochs.map(({ step }) => step)).toEqual(kind === "sft" ? [] : [3]); // 3 prompts of 7 a step
       expect(await reproducible(folder)).toEqual(await reproducible(join(root, "whole")));
     }
   });
+});
+
+test("a number that is not in the table is not written", async () => {
+  const folder = join(root, "unknown");
+  const { error } = await run({ folder, double: { stats: { nobody_described_me: 1 } } });
+  expect(String(error)).toContain('metric "nobody_described_me" is missing');
+  expect(await reproducible(folder)).toEqual([expect.objectContaining({ type: "evaluated", step: 0 })]);
 });
 
 describe("an interrupt", () => {
@@ -244,6 +262,41 @@ describe("an interrupt", () => {
     const { error } = await run({ kind: "sft", source: [] });
     expect(error).toMatchObject({ code: "DATASET_INVALID" });
   });
+});
+
+test("the end names the test results of the last and the selected step, those before a resume too", async () => {
+  const folder = join(root, "selected");
+  const options = {
+    ...{ folder, every: 1, splits: ["validation", "test", "out_pairs"] },
+    score: (split: string, results: readonly { readonly accuracy: number }[]) =>
+      split === "validation" ? results[0]!.accuracy : null,
+    // Validation falls with every step, so that the first checkpoint is the best.
+    accuracy: (split: string, weight: number) => ({ validation: 1 / weight, test: weight })[split] ?? 0.5,
+  };
+  const controller = new AbortController();
+  const onEvent = (event: TrainEvent) => (event.type === "step" && event.step === 2 ? controller.abort() : undefined);
+  const first = await run({ ...options, signal: controller.signal, onEvent });
+  expect(first.error).toMatchObject({ code: "INTERRUPTED" });
+  const { seen } = await run({ ...options, resume: true });
+  const tests = [...first.seen, ...seen].flatMap((event) =>
+    event.type === "evaluated" && event.split === "test" ? [[event.step, event.results[0]!.accuracy] as const] : [],
+  );
+  const accuracy = new Map(tests);
+  expect(seen.at(-1)).toMatchObject({
+    ...{ type: "done", best: { step: 1 }, selected_on: "validation" },
+    test_scores: [
+      {
+        ...{ split: "test", setting: "greedy", last: { step: 4, accuracy: accuracy.get(4) } },
+        selected: { step: 1, accuracy: accuracy.get(1) },
+      },
+      { split: "out_pairs", last: { step: 4, accuracy: 0.5 }, selected: { step: 1, accuracy: 0.5 } },
+    ],
+  });
+  const { tables } = await buildReport([folder]);
+  const percent = (step: number): string => (100 * accuracy.get(step)!).toFixed(1);
+  expect(tables.find(({ id }) => id === "selected")!.rows).toContainEqual([
+    ...["selected", "test", "greedy", "1", "1", percent(4), percent(1)],
+  ]);
 });
 
 describe("data", () => {

@@ -103,6 +103,7 @@ describe("a report of three runs in two groups", () => {
   test("samples that reflected and were right are shown, their words marked", () => {
     expect(built.reflective_examples.length).toBeGreaterThan(0);
     expect(built.reflective_examples.every(({ is_correct }) => is_correct)).toBe(true);
+    expect(html).toContain("reward 1.00 (accuracy 1.00)");
     expect(html).toContain("<mark>wait</mark>, <mark>check again</mark>.");
   });
 });
@@ -122,7 +123,8 @@ test("correct completions that reflect are listed, with the places of their word
   expect(samples.length).toBeGreaterThan(0);
   for (const [key, count] of expected)
     expect(samples.filter(({ run, step }) => `${run} ${step}` === key).length, key).toBe(count);
-  for (const { completion, words, answer, prompt, reward } of samples) {
+  for (const { completion, words, answer, prompt, reward, reward_breakdown } of samples) {
+    expect(reward_breakdown).toEqual({ accuracy: 1 });
     expect(words.length).toBeGreaterThan(0);
     for (const { word, start, end } of words) expect(completion.slice(start, end).toLowerCase()).toBe(word);
     expect([typeof answer, typeof prompt, typeof reward]).toEqual(["string", "string", "number"]);

@@ -38,6 +38,8 @@ export interface DoubleOptions {
   readonly score_error?: number;
   readonly dtype?: Dtype;
   readonly loss?: number;
+  /** More numbers that an update reports. */
+  readonly stats?: Readonly<Record<string, number>>;
   /** Called before every completion that the session hands out. */
   readonly onCompletion?: (index: number) => void | Promise<void>;
 }
@@ -181,7 +183,7 @@ export class EngineDouble {
         completion_tokens: 1,
         computed_tokens: 1,
       },
-      ...{ forward_seconds: 1, backward_seconds: 1, optimizer_seconds: 1 },
+      ...{ forward_seconds: 1, backward_seconds: 1, optimizer_seconds: 1, ...this.options.stats },
     };
   }
 

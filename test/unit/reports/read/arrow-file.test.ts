@@ -13,7 +13,7 @@ import {
 } from "../../../../src/batches/columns.js";
 import { promptBatch } from "../../../../src/batches/prompt.js";
 import { supervisedTrajectories } from "../../../../src/pipeline/trajectory/supervised.js";
-import { openArrowFile } from "../../../../src/reports/read/arrow-file.js";
+import { openArrowFile as openFile } from "../../../../src/reports/read/arrow-file.js";
 import { writeRollouts } from "../../../../src/reports/rollout-files.js";
 
 const texts = [
@@ -59,7 +59,13 @@ const plain = (value: unknown): unknown => {
   return value;
 };
 
-describe("what is read piece by piece is what apache-arrow reads whole", () => {
+const ways = [
+  ["piece by piece", 0],
+  ["at once", undefined],
+] as const;
+
+describe.each(ways)("what is read %s is what apache-arrow reads", (_, whole_bytes) => {
+  const openArrowFile = (name: string) => openFile(name, whole_bytes);
   test("every cell of every row", async () => {
     await using file = await openArrowFile(path);
     const table = tableFromIPC(bytes);
@@ -80,9 +86,15 @@ describe("what is read piece by piece is what apache-arrow reads whole", () => {
     expect(Array.from(await file.numbers("prompt_id"), Number)).toEqual([7, 2 ** 40, 9]);
     expect(Array.from(await file.numbers("reward_breakdown.accuracy"), Number)).toEqual([1, 0, 0.5]);
     expect(await file.texts("completion")).toEqual(texts.map(({ completion }) => completion));
+    expect(await file.texts("prompt")).toEqual(texts.map(({ prompt }) => prompt));
     expect(await file.texts("completion", [2, 0])).toEqual([texts[2]!.completion, texts[0]!.completion]);
     expect(Array.from(await file.countBits("completion_mask"))).toEqual([2, 1, 40]);
     expect([file.has("reward"), file.has("reward_breakdown.format"), file.has("nothing")]).toEqual([true, true, false]);
+    expect(["reward_breakdown", "reward", "nothing"].map((name) => file.parts(name))).toEqual([
+      ["accuracy", "format"],
+      [],
+      [],
+    ]);
     expect(Object.keys(await file.row(0, ["answer", "nothing"]))).toEqual(["answer"]);
     await expect(file.row(3)).rejects.toThrow("has no row 3");
     await expect(file.numbers("completion")).rejects.toThrow("not of numbers");
@@ -102,11 +114,11 @@ describe("what is read piece by piece is what apache-arrow reads whole", () => {
   });
 });
 
-describe("a damaged file is an error that says so, at once", () => {
+describe.each(ways)("a damaged file, read %s, is an error that says so, soon", (_, whole_bytes) => {
   const readAll = async (data: Uint8Array): Promise<void> => {
     const damaged = join(folder, "damaged.arrow");
     await writeFile(damaged, data);
-    await using file = await openArrowFile(damaged);
+    await using file = await openFile(damaged, whole_bytes);
     for (const name of ["prompt_id", "reward"]) if (file.has(name)) await file.numbers(name);
     for (const name of ["completion", "finish_reason"]) if (file.has(name)) await file.texts(name);
     if (file.has("completion_mask")) await file.countBits("completion_mask");
@@ -155,6 +167,6 @@ test("an empty batch", async () => {
   const columns = { completion: utf8Column([]), mask: listColumn(new Int32Array(1), boolColumn(new Uint8Array(), 0)) };
   const { recordBatch } = await import("../../../../src/batches/columns.js");
   await writeFile(empty, RecordBatchFileWriter.writeAll([recordBatch(columns, 0)]).toUint8Array(true));
-  await using file = await openArrowFile(empty);
+  await using file = await openFile(empty);
   expect([file.num_rows, await file.texts("completion"), [...(await file.countBits("mask"))]]).toEqual([0, [], []]);
 });

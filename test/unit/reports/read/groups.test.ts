@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { differingValues, groupRuns, meanAndStd, meanCurve, median } from "../../../../src/reports/read/groups.js";
-import { reflectionPoint } from "../../../../src/reports/read/reflection-curves.js";
 import { shortNames } from "../../../../src/reports/read/run-folder-reader.js";
+import { reflectionPlaces } from "../../../../src/reports/reflection.js";
+import { reflectionStatistics } from "../../../../src/reports/reflection-statistics.js";
 import { stepTime } from "../../../../src/reports/read/step-time.js";
 
 const run = (name: string, config: object) => ({ name, config: config as Readonly<Record<string, unknown>> });
@@ -137,7 +138,8 @@ describe("where a step's time goes", () => {
 test("the five ratios of reflection", () => {
   const correct = Uint8Array.of(1, 1, 0, 0, 0);
   const completions = ["wait", "4", "check again, wait", "yet", "5"];
-  const { ratios, counts } = reflectionPoint({ step: 3, correct }, completions, "word");
+  const places = completions.map(reflectionPlaces);
+  const { ratios, counts } = reflectionStatistics({ places, correct }, "word");
   expect(ratios).toEqual({
     reflective: 3 / 5,
     "reflective among correct": 1 / 2,
@@ -150,10 +152,10 @@ test("the five ratios of reflection", () => {
     ["wait", 2],
     ["yet", 1],
   ]);
-  expect(reflectionPoint({ step: 3, correct: null }, completions, "word").ratios).toEqual({
+  expect(reflectionStatistics({ places, correct: null }, "word").ratios).toEqual({
     reflective: 0.6,
   });
-  expect(reflectionPoint({ step: 3, correct: Uint8Array.of(0) }, ["5"], "word").ratios).toEqual({
+  expect(reflectionStatistics({ places: [reflectionPlaces("5")], correct: Uint8Array.of(0) }, "word").ratios).toEqual({
     ...{ reflective: 0, "reflective among wrong": 0, "correct among others": 0 },
   });
 });
