@@ -12,6 +12,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include "collectives/gloo.h"
+#include "core/check.h"
 
 namespace sightloop::collectives {
 namespace {
@@ -108,8 +109,7 @@ c10::intrusive_ptr<c10d::Store> open_store(const RendezvousOptions& options) {
 std::string text_of(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
 std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
 
-// Says that this rank is here and waits for the others.
-void arrive(c10d::Store& store, const RendezvousOptions& options) {
+void arrive_at(c10d::Store& store, const RendezvousOptions& options) {
   const auto key = [](int rank) { return "rank/" + std::to_string(rank); };
   const auto refuse = [&](const std::string& message) {
     store.set("refused", bytes_of(message));
@@ -140,6 +140,16 @@ void arrive(c10d::Store& store, const RendezvousOptions& options) {
              std::to_string(options.rendezvous_timeout.count() / 1000) + " s: " + missing +
              ". Look at their output, and check that all ranks have the same MASTER_ADDR, MASTER_PORT and WORLD_SIZE.");
     std::this_thread::sleep_for(milliseconds(50));
+  }
+}
+
+// Says that this rank is here and waits for the others.
+void arrive(c10d::Store& store, const RendezvousOptions& options) {
+  try {
+    arrive_at(store, options);
+  } catch (const c10::Error& error) {
+    if (core::is_own(error)) throw;
+    TORCH_CHECK(false, "rank 0 went away while rank ", options.rank, " waited for the others. Look at its output.");
   }
 }
 

@@ -30,6 +30,9 @@ const NOT_FINITE: Meaning = {
   code: "TRAINING_DIVERGED",
   hint: "Use another model folder or an earlier checkpoint; train with a lower optimizer.learning_rate or max_grad_norm.",
 };
+export const rank_lost_hint =
+  "Look at that rank's own output. The last checkpoint is whole: go on from it by --resume, or by itself with --max-restarts.";
+const LOST: Meaning = { code: "RANK_LOST", hint: rank_lost_hint };
 const LORA: Meaning = {
   code: "CONFIG_INVALID",
   hint: "Correct the key named above: docs/lora.md says what each of them means.",
@@ -62,6 +65,7 @@ export function asUserError(error: unknown, meaning: Meaning): unknown {
 }
 
 function meaningOf(message: string, meaning: Meaning): Meaning {
+  if (/^rank \d+ lost its connection/.test(message)) return LOST;
   if (/: cannot be written[:.]/.test(message)) return NOT_WRITABLE;
   if (/^the (engine|rollout session) is closed/.test(message)) return CLOSED;
   if (message.startsWith("model.lora")) return LORA;

@@ -1,5 +1,7 @@
 import { loadAddon, type RanksHandle } from "./addon.js";
-import { asUserError } from "./native-error.js";
+import { asUserError, rank_lost_hint } from "./native-error.js";
+
+export { rank_lost_hint };
 
 /** How the processes of one run find each other. */
 export interface Rendezvous {
@@ -53,6 +55,3 @@ export async function connectRanks(options: Rendezvous): Promise<NativeRanks> {
     close: () => addon.closeRanks(handle),
   };
 }
-
-export const rank_lost_hint =
-  "Look at that rank's own output. The last checkpoint is whole: go on from it by --resume, or by itself with --max-restarts.";
