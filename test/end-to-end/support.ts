@@ -117,8 +117,16 @@ export interface Running {
 }
 
 /** Starts the command line as a user does. */
-export function start(args: readonly string[], cwd = process.cwd(), env: Record<string, string> = {}): Running {
-  const child = spawn(process.execPath, [program, ...args], { cwd, env: { ...process.env, ...env } });
+export const start = (args: readonly string[], cwd = process.cwd(), env: Record<string, string> = {}): Running =>
+  startProgram(process.execPath, [program, ...args], cwd, env);
+
+export function startProgram(
+  command: string,
+  args: readonly string[],
+  cwd = process.cwd(),
+  env: Record<string, string> = {},
+): Running {
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
   let [stdout, stderr] = ["", ""];
   const waiting: { pattern: RegExp; resolve: () => void }[] = [];
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
