@@ -174,6 +174,21 @@ Napi::Value update(const Napi::CallbackInfo& info) {
   });
 }
 
+// updateOrder(engine, groups): Promise<Int32Array>
+Napi::Value update_order(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto handle = engine_argument(info, 0);
+    const auto groups = static_cast<size_t>(number_argument(info, 1, "groups"));
+    return handle->thread.run(info.Env(), [handle, groups](const std::stop_token&) -> Settle {
+      return [order = handle->open().update_order(groups)](Napi::Env env) {
+        auto result = Napi::Int32Array::New(env, order.size());
+        std::copy(order.begin(), order.end(), result.Data());
+        return result;
+      };
+    });
+  });
+}
+
 Napi::Object write_tensors(Napi::Env env, const std::map<std::string, at::Tensor>& tensors) {
   auto result = Napi::Object::New(env);
   for (const auto& [name, tensor] : tensors) {
@@ -232,6 +247,7 @@ void init_engine_functions(Napi::Env env, Napi::Object exports) {
   add("score", score);
   add("advantages", advantages);
   add("update", update);
+  add("updateOrder", update_order);
   add("inspect", inspect);
   add("inspectGradients", inspect_gradients);
 }

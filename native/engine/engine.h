@@ -52,6 +52,10 @@ class Engine {
   //   returns [L] float32
   at::Tensor advantages(const batches::RolloutBatch& batch, const at::Tensor& rewards,
                         const at::Tensor& policy_logprobs, const at::Tensor& reference_logprobs);
+  // The order in which the next update takes a batch's groups, in its first epoch.
+  std::vector<size_t> update_order(size_t groups) const {
+    return update::group_order(groups, options_.seed, static_cast<uint64_t>(optimizer_->steps()), /*epoch=*/0);
+  }
   //   own_rows: as update::UpdateOptions
   update::UpdateStats update(const batches::TrajectoryBatch& batch, double temperature, int64_t max_consecutive_skips,
                              std::vector<uint8_t> own_rows, const std::stop_token& stop);

@@ -98,6 +98,7 @@ export interface Addon {
     own_rows: Uint8Array | null,
     stop: Stop,
   ): Promise<UpdateStats>;
+  updateOrder(engine: EngineHandle, groups: number): Promise<Int32Array>;
   saveModel(engine: EngineHandle, folder: string): Promise<void>;
   saveAdapter(engine: EngineHandle, folder: string): Promise<void>;
   saveState(engine: EngineHandle, folder: string): Promise<void>;

@@ -357,6 +357,9 @@ export interface Engine extends AsyncDisposable {
    */
   update(trajectories: TrajectoryBatch, options?: UpdateOptions): Promise<UpdateStats>;
 
+  /** In which order the next update takes the groups of a batch: minibatches are runs of it. By group, from 0. */
+  updateOrder(groups: number): Promise<Int32Array>;
+
   /**
    * Writes model.safetensors (in the engine's dtype, an adapter merged in) and config.json into an existing folder; tokenizer
    * files are the caller's.

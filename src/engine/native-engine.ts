@@ -164,6 +164,10 @@ class NativeEngine implements Engine {
     );
   }
 
+  updateOrder(groups: number): Promise<Int32Array> {
+    return this.#call(() => this.#addon.updateOrder(this.#handle, groups), meanings.batch);
+  }
+
   saveModel(folder: string): Promise<void> {
     return this.#call(() => this.#addon.saveModel(this.#handle, folder), meanings.model);
   }

@@ -46,11 +46,13 @@ export async function draw(
   if (samples.length < count) return undefined;
   const stream_end = stream.cursor.drawn;
   const { ranks } = options;
-  const place = new Map(samples.map(({ prompt_id }, i) => [prompt_id, i]));
-  const rankOf = (prompt_id: number): number => place.get(prompt_id)! % ranks.world_size;
+  const rankOf = await deal(ranks, engine, samples);
   const own = samples.filter(({ prompt_id }) => rankOf(prompt_id) === ranks.rank);
-  const prompts = await promptsOfAll(ranks, [...place.keys()], rankOf, () =>
-    buildPrompts(engine, processor, own, options),
+  const prompts = await promptsOfAll(
+    ranks,
+    samples.map(({ prompt_id }) => prompt_id),
+    rankOf,
+    () => buildPrompts(engine, processor, own, options),
   );
   const by_id = new Map(samples.map(({ prompt_id, sample }) => [prompt_id, sample]));
   const sample = (prompt_id: number): Sample => {
@@ -68,6 +70,16 @@ export async function draw(
     return text;
   };
   return { prompts, samples, rankOf, stream_end, sample, promptText, images: imageFiles(prompts, samples) };
+}
+
+/** In turn, in the order of the update, so that each minibatch has about as many prompts of every rank. */
+async function deal(ranks: Ranks, engine: Engine, samples: readonly StreamedSample[]): Promise<RankOf> {
+  if (ranks.world_size === 1) return () => 0;
+  const rank_of = new Map<number, number>();
+  (await engine.updateOrder(samples.length)).forEach((group, turn) =>
+    rank_of.set(samples[group]!.prompt_id, turn % ranks.world_size),
+  );
+  return (prompt_id) => rank_of.get(prompt_id)!;
 }
 
 /** Each image of the batch once, under the engine's id. */

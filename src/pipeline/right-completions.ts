@@ -93,6 +93,8 @@ export async function* rightCompletions(
     flatValues<BigInt64Array>(rollouts, "prompt_id").forEach((id, row) => {
       if (rewards.reward[row]! <= 0.5) return;
       num_right += 1;
+      // Sampled tokens need not be those that the text is encoded as: those may be more, and are what is learned from.
+      if (processor.encode(completions[row]!).length >= max_completion_tokens) return;
       const texts = right.get(Number(id)) ?? new Set();
       if (texts.size < options.keep) texts.add(completions[row]!);
       right.set(Number(id), texts);

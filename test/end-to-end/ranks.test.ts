@@ -153,6 +153,11 @@ describe("a rank that is lost", () => {
     expect(await train("killed", "--resume", "--set", "steps=4")).toMatchObject({ code: 0 });
   });
 
+  test("one that computes for long, its main thread too, is not", async () => {
+    const ranks = [0, 8000].map((busy_ms, rank) => node("test/helpers/busy-rank.mjs", { rank, port: 29715, busy_ms }));
+    expect(await Promise.all(ranks)).toEqual([0, 0]);
+  });
+
   test("--max-restarts goes on by itself, to the same end bit for bit", async () => {
     const ten = ["--nproc", "2", "--set", "steps=10"];
     const run = start(["train", config(), "--run-folder", place.path("restarted"), ...ten, "--max-restarts", "1"]);

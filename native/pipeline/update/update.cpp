@@ -18,18 +18,10 @@ namespace {
 using batches::RowGroup;
 
 // Rows of all groups, the groups in random order.
-std::vector<int64_t> shuffled_rows(std::vector<RowGroup> groups, uint64_t seed, uint64_t step, uint64_t epoch) {
-  std::vector<std::pair<double, size_t>> keys;
-  for (size_t i = 0; i < groups.size(); ++i)
-    keys.emplace_back(core::uniform({.seed = seed ^ 0x757064617465ULL,  // "update": apart from the sampler's draws
-                                     .step = step,
-                                     .prompt_id = i,
-                                     .sample_index = static_cast<uint32_t>(epoch),
-                                     .position = 0}),
-                      i);
-  std::sort(keys.begin(), keys.end());
+std::vector<int64_t> shuffled_rows(const std::vector<RowGroup>& groups, uint64_t seed, uint64_t step, uint64_t epoch) {
   std::vector<int64_t> rows;
-  for (const auto& [key, i] : keys) rows.insert(rows.end(), groups[i].rows.begin(), groups[i].rows.end());
+  for (const auto i : group_order(groups.size(), seed, step, epoch))
+    rows.insert(rows.end(), groups[i].rows.begin(), groups[i].rows.end());
   return rows;
 }
 
@@ -221,6 +213,21 @@ void finish(UpdateStats& stats, Sums& sums, collectives::ProcessGroup& ranks) {
 }
 
 }  // namespace
+
+std::vector<size_t> group_order(size_t groups, uint64_t seed, uint64_t step, uint64_t epoch) {
+  std::vector<std::pair<double, size_t>> keys;
+  for (size_t i = 0; i < groups; ++i)
+    keys.emplace_back(core::uniform({.seed = seed ^ 0x757064617465ULL,  // "update": apart from the sampler's draws
+                                     .step = step,
+                                     .prompt_id = i,
+                                     .sample_index = static_cast<uint32_t>(epoch),
+                                     .position = 0}),
+                      i);
+  std::sort(keys.begin(), keys.end());
+  std::vector<size_t> order;
+  for (const auto& [key, i] : keys) order.push_back(i);
+  return order;
+}
 
 UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
                    const std::stop_token& stop) {

@@ -47,6 +47,9 @@ struct Learner {
   batches::FeaturesOf features_of;
 };
 
+// The order in which an update that begins at optimizer step `step` takes the groups of a batch, in one of its epochs.
+std::vector<size_t> group_order(size_t groups, uint64_t seed, uint64_t step, uint64_t epoch);
+
 // One pass over the trajectories per epoch, in an order keyed by (seed, optimizer step, epoch); one optimizer step for
 // every `completions_per_update` completions. How a minibatch is cut into microbatches does not change its gradient.
 // A stop request is honoured between optimizer steps only. A minibatch whose loss or gradient is not finite is left out:
