@@ -26,7 +26,15 @@ const rooms = {
   health: ["config/health.ts", "pipeline/events.ts", "reports/format-metric.ts"],
   dashboard: ["reports", "pipeline/data/tokenizer.ts", "errors.ts"],
   "dashboard/page": ["dashboard/api.ts"], // runs in the browser
-  evaluate: ["batches", "engine/engine.ts", "ranks/ranks.ts", "pipeline/data", "pipeline/rollout", "rewards", "errors.ts"],
+  evaluate: [
+    "batches",
+    "engine/engine.ts",
+    "ranks/ranks.ts",
+    "pipeline/data",
+    "pipeline/rollout",
+    "rewards",
+    "errors.ts",
+  ],
   launch: ["config", "errors.ts"],
 };
 

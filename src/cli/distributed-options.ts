@@ -50,7 +50,7 @@ export const distributedOptions = (yargs: Argv): Argv<DistributedArguments> =>
     });
 
 function atLeast(args: Readonly<Record<string, unknown>>, name: string, min: number, is_whole = false): void {
-  const value = args[name];
+  const value = args[name] as number | string | undefined;
   if (value === undefined || (typeof value === "number" && value >= min && (!is_whole || Number.isInteger(value))))
     return;
   throw new UserError(

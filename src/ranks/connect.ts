@@ -107,7 +107,7 @@ function ranksOver(
       return AbortSignal.any([signal, stop.signal]);
     },
     waitedSeconds: () => waited_ms / 1000,
-    at: liveness.at,
+    at: (phase, step) => liveness.at(phase, step),
     leave,
     [Symbol.asyncDispose]: () => leave(),
   };

@@ -160,7 +160,10 @@ const table = {
   forward_seconds: measured("s", "of the update: forward passes and losses of its microbatches"),
   backward_seconds: measured("s", "of the update: backward passes of its microbatches"),
   optimizer_seconds: measured("s", "of the update: clipping and optimizer steps"),
-  reduce_seconds: measured("s", "rank 0's wait for the gradients of the other ranks, transfer included; only with several"),
+  reduce_seconds: measured(
+    "s",
+    "rank 0's wait for the gradients of the other ranks, transfer included; only with several",
+  ),
   ranks_idle_share: measured(
     "share",
     "mean over ranks of the time spent waiting for other ranks, transfers included / step_seconds; only with several",

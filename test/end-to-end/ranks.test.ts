@@ -203,8 +203,8 @@ describe("ranks that do not fit", () => {
       startRank(1, 3, 29725, ...quick).done,
     ]);
     for (const { code, stderr } of outcomes) expect(code, stderr).toBe(2);
-    expect(outcomes[0]!.stderr).toMatch(/of 2 ranks these did not arrive within 3 s: 1\./);
-    expect(outcomes[1]!.stderr).toMatch(/rank 1 found nothing at 127\.0\.0\.1:29724 within 3 s/);
+    expect(outcomes[0].stderr).toMatch(/of 2 ranks these did not arrive within 3 s: 1\./);
+    expect(outcomes[1].stderr).toMatch(/rank 1 found nothing at 127\.0\.0\.1:29724 within 3 s/);
     for (const { stderr } of outcomes.slice(2)) expect(stderr).toMatch(/rank 1 was started twice/);
   });
 

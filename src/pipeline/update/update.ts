@@ -6,7 +6,7 @@ export interface UpdateOptions {
   /** The one that the trajectories' log-probs belong to. */
   readonly temperature: number;
   /** As the engine's. */
-  readonly own_rows: Uint8Array | null;
+  readonly own_rows?: Uint8Array | null;
   /** Minibatches that must not be learned from and are left out in a row before an error. */
   readonly max_consecutive_skips: number;
   /** Keeps a batch that must not be learned from; returns where, or null if nothing is kept. */

@@ -10,7 +10,6 @@ using namespace sightloop::algorithms;
 
 namespace {
 
-
 // Two prompts of one token; completions of 1, 3, 2 and 1 tokens.
 const std::vector<int64_t> kPrompts = {7, 7, 8, 8};
 const std::vector<int32_t> kOffsets = {0, 2, 6, 9, 11};
@@ -93,8 +92,7 @@ DOCTEST_TEST_CASE("rloo: against the mean of the others; exactly 0 for equal rew
   const std::vector<int64_t> all_apart = {1, 2, 3, 4};
   auto one_each = inputs();
   one_each.prompt_ids = all_apart;
-  for (const auto advantage : create(algorithm_options("rloo"))->advantages(one_each))
-    DOCTEST_CHECK(advantage == 0);
+  for (const auto advantage : create(algorithm_options("rloo"))->advantages(one_each)) DOCTEST_CHECK(advantage == 0);
 }
 
 namespace {

@@ -36,6 +36,7 @@ class Stream {
         prompt_id,
         sample: { id: `s${prompt_id}`, question: "", answer: `${prompt_id}`, images: [] },
       })),
+      rankOf: () => 0,
       stream_end: this.position,
       sample: (id) => ({ id: `s${id}`, question: "", answer: `${id}`, images: [] }),
       promptText: (id) => `prompt ${id}`,

@@ -13,6 +13,7 @@ import type { Loop } from "../../../src/pipeline/loop.js";
 import { sft, solutionTokens } from "../../../src/pipeline/sft.js";
 import { train } from "../../../src/pipeline/train.js";
 import { auto_limits } from "../../../src/pipeline/trajectory/parity.js";
+import { alone } from "../../../src/ranks/ranks.js";
 import { metric } from "../../../src/reports/metrics.js";
 import { readMetrics } from "../../../src/reports/metrics-file.js";
 import { buildReport } from "../../../src/reports/report/report.js";
@@ -74,7 +75,7 @@ async function run(options: Options) {
   const known_images = new Map<string, string>();
   const scored = (split: string) => options.accuracy && { accuracy: options.accuracy(split, double.weight) };
   const loop: Omit<Loop, "step"> = {
-    ...{ steps, record, num_parameters: 1, num_trainable_parameters: 1, splits, command: "go on" },
+    ...{ steps, ranks: alone, record, num_parameters: 1, num_trainable_parameters: 1, splits, command: "go on" },
     ...{ evaluate_every_steps: every, evaluate_before_training: true, checkpoint_every_steps: every },
     dataCursor: () => stream.cursor,
     health: healthMonitor(healthSchema.parse({}), await record.history()),
@@ -98,8 +99,8 @@ async function run(options: Options) {
     },
   };
   const common = {
-    ...{ engine, loop, num_items: samples.length, optimizer_steps_per_step: 1, max_consecutive_skips: 0 },
-    draw: () => draw(engine, processor, stream, 3, { max_prompt_tokens: 100, known_images }),
+    ...{ engine, ranks: alone, loop, num_items: samples.length, optimizer_steps_per_step: 1, max_consecutive_skips: 0 },
+    draw: () => draw(engine, processor, stream, 3, { ranks: alone, max_prompt_tokens: 100, known_images }),
   };
   const signal = options.signal ?? new AbortController().signal;
   const events =
