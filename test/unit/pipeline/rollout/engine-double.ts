@@ -183,7 +183,7 @@ export class EngineDouble {
         completion_tokens: 1,
         computed_tokens: 1,
       },
-      ...{ forward_seconds: 1, backward_seconds: 1, optimizer_seconds: 1, ...this.options.stats },
+      ...{ forward_seconds: 1, backward_seconds: 1, optimizer_seconds: 1, reduce_seconds: 0, ...this.options.stats },
     };
   }
 
