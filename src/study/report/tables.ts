@@ -135,7 +135,7 @@ export function costTable(entries: readonly Measured[], secondsOf: (entry: Measu
     caption:
       "means over seeds. Tokens of completions, in thousands: sampled, and learned from. Seconds of all steps; then of the whole " +
       "process, evaluations and start included. What the entry starts from comes on top.",
-    header: ["entry", "steps", "sampled", "learned from", "steps, s", "process, s"],
+    header: ["entry", "steps", "sampled, k tokens", "learned from, k tokens", "steps, s", "process, s"],
   };
 }
 
