@@ -105,7 +105,7 @@ type Start = (signal: AbortSignal, watched: Watched) => AsyncGenerator<TrainEven
 async function run(args: RunArguments, config: TrainConfig | SftConfig, start: Start): Promise<void> {
   using interrupt = untilInterrupted();
   const ranks = await joinRanks(args, config);
-  if (ranks === undefined) return present(args, config, start, { ranks: alone, signal: interrupt.signal });
+  if (ranks === undefined) return await present(args, config, start, { ranks: alone, signal: interrupt.signal });
   // A process of several never stays behind, whatever still waits in it.
   try {
     const watched = { ranks, signal: ranks.watch(interrupt.signal) };

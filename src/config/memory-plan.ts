@@ -56,6 +56,8 @@ export interface MemoryQuestion {
   readonly activation_checkpointing: boolean;
   readonly pack_weights: boolean;
   readonly image_cache_bytes: number;
+  /** Ranks that hold one copy of moments and masters between them; 1: this process holds all. */
+  readonly optimizer_shares: number;
 }
 
 /** The largest of the prompts looked at, and how they were chosen. */

@@ -27,7 +27,8 @@ export function countsOf(sizes: ModelSizes, { model, adapter }: MemoryQuestion):
 }
 
 export function weightParts(question: MemoryQuestion, counts: Counts): readonly MemoryPart[] {
-  const { model, with_reference, reference_path } = question;
+  const { model, with_reference, reference_path, optimizer_shares: shares } = question;
+  const shared = shares === 1 ? "" : `, over ${shares} ranks`;
   const { total, trained, adapter } = counts;
   const bytes = value_bytes[model.dtype];
   const narrow = model.dtype !== "float32";
@@ -41,14 +42,14 @@ export function weightParts(question: MemoryQuestion, counts: Counts): readonly 
       how: `${total} parameters x ${bytes} B${adapter === 0 ? "" : `, ${adapter} of the adapter x 4 B`}`,
     },
     {
-      ...{ name: "moments", bytes: 2 * trainable * float32_bytes, held_in: always },
-      how: `${trainable} trainable parameters x 2 x 4 B, from the first update on`,
+      ...{ name: "moments", bytes: (2 * trainable * float32_bytes) / shares, held_in: always },
+      how: `${trainable} trainable parameters x 2 x 4 B${shared}, from the first update on`,
     },
     {
-      ...{ name: "masters", bytes: narrow ? trained * float32_bytes : 0, held_in: always },
+      ...{ name: "masters", bytes: narrow ? (trained * float32_bytes) / shares : 0, held_in: always },
       how:
         narrow && trained > 0
-          ? `${trained} trainable parameters x 4 B, from the first update on`
+          ? `${trained} trainable parameters x 4 B${shared}, from the first update on`
           : "the float32 weights themselves",
     },
     {

@@ -85,7 +85,7 @@ export async function openRun(
   const arithmetic = batchArithmetic(config, num_items);
   checkShares(config, ranks);
   const splits = await openSplits(config, { base_folder, hub });
-  (await planMemory(config, processor, isIndexed(source) ? source : undefined)).check();
+  (await planMemory(config, processor, isIndexed(source) ? source : undefined, ranks)).check();
   const record = await openRecord(ranks, withPinnedData(pinned, source), options.resume, num_items);
   let opened: Engine | undefined;
   try {

@@ -10,6 +10,7 @@ import { listValues, stringLists } from "../batches/columns.js";
 import { loadAddon } from "../engine/addon.js";
 import type { DecodedImage, ImageGrid } from "../engine/engine.js";
 import { smartResize } from "../engine/smart-resize.js";
+import { alone, type Ranks } from "../ranks/ranks.js";
 import type { Processor } from "./data/processor.js";
 import { buildPrompts } from "./data/prompts.js";
 import type { IndexedSamples } from "./data/stream.js";
@@ -28,22 +29,24 @@ export interface Planned {
 /** Bytes that this process takes already. */
 const resident = (): number => process.memoryUsage.rss();
 
-/** Predicts a run's peak memory from its config, its model's files and some of its samples. */
+/** Predicts the peak memory of each process of a run from its config, its model's files and some of its samples. */
 export async function planMemory(
   config: TrainConfig | SftConfig,
   processor: Processor,
   samples: IndexedSamples | undefined,
+  ranks: Pick<Ranks, "world_size" | "local_world_size"> = alone,
 ): Promise<Planned> {
   const sizes = await readModelSizes(config.model.path);
   loadAddon(); // so that what libtorch takes is seen
   const { lora } = config.model;
   const adapter = lora === null ? undefined : await adapterSizes(sizes, lora);
-  const question = questionOf(config, await promptSizes(config, processor, samples), adapter);
+  const question = questionOf(config, await promptSizes(config, processor, samples), adapter, ranks.world_size);
   const plan = planOf(sizes, question);
   return {
     plan,
     check: () => {
-      if (!config.ignore_memory_plan) checkFits(sizes, question, plan, availableMemory() + resident());
+      if (!config.ignore_memory_plan)
+        checkFits(sizes, question, plan, availableMemory() / ranks.local_world_size + resident());
     },
   };
 }
@@ -52,10 +55,13 @@ function questionOf(
   config: TrainConfig | SftConfig,
   prompts: PromptSizes,
   adapter: AdapterSizes | undefined,
+  world_size: number,
 ): MemoryQuestion {
+  const share = (count: number): number => Math.ceil(count / world_size);
   const shared = {
     process_bytes: resident(),
-    ...{ model: config.model, adapter, prompts, prompts_per_step: config.prompts_per_step },
+    ...{ model: config.model, adapter, prompts, prompts_per_step: share(config.prompts_per_step) },
+    optimizer_shares: config.shard_optimizer ? world_size : 1,
     ...{ tokens_per_microbatch: config.tokens_per_microbatch, image_cache_bytes: config.image_cache_bytes },
     ...{ activation_checkpointing: config.activation_checkpointing, pack_weights: config.pack_weights },
   };
@@ -65,7 +71,7 @@ function questionOf(
       ...{ with_reference: needsReference(config.algorithm), reference_path: config.reference.path },
       ...{ samples: true, scores: true },
       completions_per_prompt: config.completions_per_prompt,
-      completions_per_update: config.completions_per_update,
+      completions_per_update: share(config.completions_per_update),
       max_completion_tokens: config.sampling.max_completion_tokens,
       max_concurrent_completions: config.sampling.max_concurrent_completions,
       kv_block_size: config.sampling.kv_block_size,
@@ -75,7 +81,7 @@ function questionOf(
     ...shared,
     ...{ with_reference: false, reference_path: null, scores: false, completions_per_prompt: 1, kv_block_size: 16 },
     samples: evaluate.splits.some((split) => splitDataset(datasets, split) !== null),
-    completions_per_update: config.completions_per_update ?? config.prompts_per_step,
+    completions_per_update: share(config.completions_per_update ?? config.prompts_per_step),
     max_completion_tokens: config.max_completion_tokens,
     max_concurrent_completions: config.max_concurrent_completions,
   };

@@ -32,7 +32,13 @@ afterAll(() => rm(path, { recursive: true, force: true }));
 const question = (changes: Partial<MemoryQuestion> = {}): MemoryQuestion => ({
   process_bytes: 1e6,
   model: { path, dtype: "float32", train_vision_tower: false, train_connector: true, train_language_model: true },
-  ...{ with_reference: true, reference_path: null, image_cache_bytes: 1, tokens_per_microbatch: 1000 },
+  ...{
+    with_reference: true,
+    reference_path: null,
+    image_cache_bytes: 1,
+    tokens_per_microbatch: 1000,
+    optimizer_shares: 1,
+  },
   prompts: { tokens: 10, patches: 0, how: "given", num_images: 0, images_per_prompt: 0 },
   ...{ max_completion_tokens: 5, completions_per_prompt: 2, max_concurrent_completions: 6, kv_block_size: 4 },
   ...{ prompts_per_step: 4, completions_per_update: 8, samples: true, scores: true },
@@ -48,6 +54,13 @@ test("weights, gradients and moments follow from the shapes and what is trained"
   expect(await bytesOf("weights")).toBe(330 * 4);
   expect(await bytesOf("gradients")).toBe(320 * 4);
   expect(await bytesOf("moments")).toBe(2 * 320 * 4);
+});
+
+test("ranks hold one copy of moments and masters between them", async () => {
+  const model = { ...question().model, dtype: "bfloat16" as const };
+  expect(await bytesOf("moments", { optimizer_shares: 4 })).toBe(2 * 80 * 4);
+  expect(await bytesOf("masters", { model, optimizer_shares: 4 })).toBe(80 * 4);
+  expect(await bytesOf("weights", { optimizer_shares: 4 })).toBe(330 * 4);
 });
 
 test("a frozen copy holds the trained parts only, a reference of its own all of them", async () => {
