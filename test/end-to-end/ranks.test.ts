@@ -200,7 +200,10 @@ describe("ranks that do not fit", () => {
     for (const { code, stderr } of outcomes) expect(code, stderr).toBe(2);
     expect(outcomes[0].stderr).toMatch(/of 2 ranks these did not arrive within 3 s: 1\./);
     expect(outcomes[1].stderr).toMatch(/rank 1 found nothing at 127\.0\.0\.1:29724 within 3 s/);
-    for (const { stderr } of outcomes.slice(2)) expect(stderr).toMatch(/rank 1 was started twice/);
+    // Whoever comes late finds the others gone.
+    for (const { stderr } of outcomes.slice(2))
+      expect(stderr).toMatch(/rank 1 was started twice|rank 0 went away|found nothing/);
+    expect(outcomes[2]!.stderr).toMatch(/rank 1 was started twice/);
   });
 
   test("fewer prompts than ranks, and places that are none", async () => {
