@@ -4,14 +4,11 @@ import { savedParts } from "../config/lora.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { splitDataset } from "../config/splits.js";
 import type { ByteProgress, Engine } from "../engine/engine.js";
-import { UserError } from "../errors.js";
 import { openEngine } from "../engine/native-engine.js";
-import { numerics } from "../engine/numerics.js";
 import { type HealthMonitor, healthMonitor } from "../health/monitor.js";
 import type { HubOptions } from "../hub/options.js";
-import { manifest } from "../reports/manifest.js";
-import { alone, onFirst, type Ranks, together } from "../ranks/ranks.js";
-import { followRun, noRecord, openRunFolder, type RunRecord } from "../reports/run-folder.js";
+import { alone, type Ranks, together } from "../ranks/ranks.js";
+import type { RunRecord } from "../reports/run-folder.js";
 import { loadProcessor, type Processor } from "./data/processor.js";
 import { type IndexedSamples, PromptStream, type SampleSource, type StreamCursor } from "./data/stream.js";
 import { type Drawn, draw } from "./draw.js";
@@ -19,6 +16,7 @@ import { evaluator } from "./evaluator.js";
 import { engineOptions, type Needs } from "./engine-options.js";
 import type { Loop } from "./loop.js";
 import { isIndexed, openSplits, openTrainingSet, stepsBetweenEvaluations, withPinnedData } from "./open-data.js";
+import { checkShares, openRecord } from "./open-record.js";
 import { checkAdapterFolder } from "./adapter-folder.js";
 import { interruptible } from "./interruptible.js";
 import { locateModels } from "./model-folder.js";
@@ -211,44 +209,3 @@ function assembleRun(parts: Parts): OpenRun {
     },
   };
 }
-
-/** A rank without a prompt has nothing to do. @throws UserError CONFIG_INVALID */
-function checkShares({ prompts_per_step }: TrainConfig | SftConfig, { world_size }: Ranks): void {
-  if (prompts_per_step >= world_size) return;
-  throw new UserError(
-    "CONFIG_INVALID",
-    `prompts_per_step is ${prompts_per_step}, with ${world_size} ranks some would have no prompt`,
-    "Raise prompts_per_step, or start fewer processes.",
-  );
-}
-
-/** Rank 0 keeps the run folder; the others go on from what it found there. */
-async function openRecord(
-  ranks: Ranks,
-  config: TrainConfig | SftConfig,
-  resume: boolean,
-  num_items: number | undefined,
-): Promise<RunRecord> {
-  const { run_folder } = config;
-  if (run_folder === null) return noRecord;
-  let record: RunRecord | undefined;
-  const found = await onFirst(ranks, async () => {
-    record = await openFirst(run_folder, config, resume, num_items);
-    return { folder: run_folder, resumed: record.resumed, history: await record.history(), notes: record.notes };
-  });
-  return record ?? followRun(found);
-}
-
-const openFirst = async (
-  folder: string,
-  config: TrainConfig | SftConfig,
-  resume: boolean,
-  num_items: number | undefined,
-): Promise<RunRecord> =>
-  openRunFolder({
-    folder,
-    config,
-    manifest: await manifest(config.seed, { training_samples: num_items ?? null, numerics: numerics(config.threads) }),
-    resume,
-    keep: { last: config.checkpoint.keep_last, best: config.checkpoint.keep_best },
-  });
