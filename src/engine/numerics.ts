@@ -11,8 +11,8 @@ export interface Numerics {
   readonly products: "onednn" | "libtorch";
 }
 
-/** `threads`: as in EngineOptions, 0 takes all cores. */
-export const numerics = (threads: number): Numerics => {
+/** `threads`: as in EngineOptions, 0 takes all cores, or this process's share of them. */
+export const numerics = (threads: number, processes = 1): Numerics => {
   const { libtorch, instruction_set, products } = loadAddon().numerics();
-  return { libtorch, threads: threads > 0 ? threads : defaultThreads(), instruction_set, products };
+  return { libtorch, threads: threads > 0 ? threads : defaultThreads(processes), instruction_set, products };
 };

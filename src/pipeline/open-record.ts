@@ -26,13 +26,14 @@ export async function openRecord(
   if (run_folder === null) return noRecord;
   let record: RunRecord | undefined;
   const found = await onFirst(ranks, async () => {
-    record = await openFirst(run_folder, config, resume, num_items);
+    record = await openFirst(ranks, run_folder, config, resume, num_items);
     return { folder: run_folder, resumed: record.resumed, history: await record.history(), notes: record.notes };
   });
   return record ?? followRun(found);
 }
 
 const openFirst = async (
+  { world_size, local_world_size }: Ranks,
   folder: string,
   config: TrainConfig | SftConfig,
   resume: boolean,
@@ -41,7 +42,10 @@ const openFirst = async (
   openRunFolder({
     folder,
     config,
-    manifest: await manifest(config.seed, { training_samples: num_items ?? null, numerics: numerics(config.threads) }),
+    manifest: await manifest(config.seed, {
+      training_samples: num_items ?? null,
+      numerics: { ...numerics(config.threads, local_world_size), ranks: world_size },
+    }),
     resume,
     keep: { last: config.checkpoint.keep_last, best: config.checkpoint.keep_best },
   });

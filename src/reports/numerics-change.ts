@@ -45,9 +45,9 @@ async function readManifest(path: string): Promise<unknown> {
   }
 }
 
-/** The facts that rounding depends on: numerics, and the processor, by whose caches libraries cut their work. */
+/** The facts that rounding depends on: numerics, the number of ranks (once always 1), and the processor, by whose caches libraries cut their work. */
 function factsOf(manifest: unknown): Facts | undefined {
   const { numerics, machine } = (manifest ?? {}) as { numerics?: unknown; machine?: { cpu?: unknown } };
   if (typeof numerics !== "object" || numerics === null) return undefined;
-  return { ...numerics, cpu: machine?.cpu };
+  return { ranks: 1, ...numerics, cpu: machine?.cpu };
 }

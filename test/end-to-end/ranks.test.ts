@@ -79,7 +79,12 @@ describe("1, 2 and 4 ranks", () => {
       [6, "--resume", "--nproc", "4"],
     ];
     for (const [count, ...options] of steps)
-      expect(await train("changing", "--set", `steps=${count}`, ...options)).toMatchObject({ code: 0 });
+      expect(await train("changing", "--set", `steps=${count}`, ...options)).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(
+          count === 4 ? /resumed on other numerics: ranks 2 -> 1\./ : /done after/,
+        ) as string,
+      });
     expect(await readdir(place.path("changing/checkpoints/step-000002/state"))).toContain(
       "optimizer-00002-of-00002.safetensors",
     );

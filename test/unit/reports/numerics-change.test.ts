@@ -28,6 +28,7 @@ test.each([
   ["instruction set", manifest({ instruction_set: "avx2" }), "instruction_set avx512 -> avx2"],
   ["products", manifest({ products: "libtorch" }), "products onednn -> libtorch"],
   ["processor", manifest({}, "Xeon"), "cpu EPYC -> Xeon"],
+  ["ranks", manifest({ ranks: 2 }), "ranks 1 -> 2"],
   ["a fact that was not recorded then", manifest({ blas: "mkl" }), "blas (unknown) -> mkl"],
 ])("other numerics are named: %s", async (_, now, change) => {
   await keep("manifest.json", manifest());
