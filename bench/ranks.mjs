@@ -47,8 +47,9 @@ writeFileSync(
     datasets: { train: { name: "fashion_grid", count: 64 } },
     sampling: { max_completion_tokens: 64 },
     algorithm: { name: "grpo", kl_loss_coefficient: 0.01 },
+    optimizer: { learning_rate: 1e-5 },
     rewards: [{ name: "length", max_tokens: 32 }],
-    evaluate: { splits: [] },
+    evaluate: { every_steps: 0, before_training: false },
   }),
 );
 /** Median over the steps after the first. @param {string} name @param {string} metric */
