@@ -32,17 +32,16 @@ Statistics statistics(const std::vector<double>& values, const AdvantageInputs& 
   if (exact)
     for (auto row = rows.end; row-- > rows.begin;)
       each_token(inputs, row, [&](size_t token) { start = values[token]; });
-  double sums[2] = {0, 0};
+  double total = 0, weights = 0, squares = 0;
   each_weighted(values, inputs, rows, weigh_tokens, [&](double value, double weight) {
-    sums[0] += weight * (value - start);
-    sums[1] += weight;
+    total += weight * (value - start);
+    weights += weight;
   });
-  if (sums[1] == 0) return {.mean = 0, .variance = 0};
-  const double mean = start + sums[0] / sums[1];
-  double squares[1] = {0};
+  if (weights == 0) return {.mean = 0, .variance = 0};
+  const double mean = start + total / weights;
   each_weighted(values, inputs, rows, weigh_tokens,
-                [&](double value, double weight) { squares[0] += weight * (value - mean) * (value - mean); });
-  return {.mean = mean, .variance = squares[0] / (weigh_tokens ? std::max(1.0, sums[1] - 1) : sums[1])};
+                [&](double value, double weight) { squares += weight * (value - mean) * (value - mean); });
+  return {.mean = mean, .variance = squares / (weigh_tokens ? std::max(1.0, weights - 1) : weights)};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 import type { Argv } from "yargs";
 import { UserError } from "../errors.js";
+import { numberCheck, whole } from "./numbers.js";
 
 /** Options of the commands that train over several processes. */
 export interface DistributedArguments {
@@ -42,23 +43,13 @@ export const distributedOptions = (yargs: Argv): Argv<DistributedArguments> =>
       describe: "wait for the others' gradients (s)",
     })
     .check((args) => {
-      for (const name of ["nproc", "nodes"] as const) atLeast(args, name, 1, true);
-      for (const name of ["node-rank", "max-restarts"] as const) atLeast(args, name, 0, true);
-      for (const name of ["rendezvous-timeout", "liveness-timeout", "collective-timeout"] as const)
-        atLeast(args, name, 1);
+      const check = numberCheck<DistributedArguments>(String(args._[0]), args);
+      for (const option of ["nproc", "nodes"] as const) check(option, ...whole(1));
+      for (const option of ["node-rank", "max-restarts"] as const) check(option, ...whole(0));
+      for (const option of ["rendezvous-timeout", "liveness-timeout", "collective-timeout"] as const)
+        check(option, "a number of 1 or more", (seconds) => seconds >= 1);
       return true;
     });
-
-function atLeast(args: Readonly<Record<string, unknown>>, name: string, min: number, is_whole = false): void {
-  const value = args[name] as number | string | undefined;
-  if (value === undefined || (typeof value === "number" && value >= min && (!is_whole || Number.isInteger(value))))
-    return;
-  throw new UserError(
-    "CONFIG_INVALID",
-    `--${name} is ${String(value)}, not a ${is_whole ? "whole " : ""}number of ${min} or more`,
-    "Correct it; `sightloop train --help` says what it means.",
-  );
-}
 
 /** Host and port of `--master`. */
 export function masterOf({ master, nodes, "node-rank": node_rank }: DistributedArguments): {

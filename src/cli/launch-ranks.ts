@@ -1,5 +1,5 @@
-import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { checkpointSteps } from "../reports/checkpoints.js";
 import { supervise } from "../launch/supervise.js";
 import { type DistributedArguments, masterOf } from "./distributed-options.js";
 import { untilInterrupted } from "./interrupt.js";
@@ -11,13 +11,8 @@ const own_options = ["nproc", "nodes", "node-rank", "master", "max-restarts"];
 export async function launchRanks(args: DistributedArguments, run_folder: string): Promise<void> {
   using interrupt = untilInterrupted();
   const { nproc = 1, nodes, "node-rank": node_rank, "max-restarts": max_restarts } = args;
-  const hasCheckpoint = (): boolean => {
-    try {
-      return readdirSync(join(run_folder, "checkpoints")).some((name) => name.startsWith("step-"));
-    } catch {
-      return false;
-    }
-  };
+  const hasCheckpoint = async (): Promise<boolean> =>
+    (await checkpointSteps(join(run_folder, "checkpoints"))).length > 0;
   const given = withoutOptions(process.argv.slice(2), own_options);
   process.exitCode = await supervise(
     {
@@ -29,7 +24,7 @@ export async function launchRanks(args: DistributedArguments, run_folder: string
         run_folder,
       ],
       ...{ nproc, nodes, node_rank, ...masterOf(args), max_restarts },
-      restartArguments: () => (hasCheckpoint() && !given.includes("--resume") ? ["--resume"] : []),
+      restartArguments: async () => (!given.includes("--resume") && (await hasCheckpoint()) ? ["--resume"] : []),
       grace_s: args["liveness-timeout"] + 10,
       onLine: (line) => process.stderr.write(`sightloop: ${line}\n`),
     },

@@ -15,7 +15,7 @@ export interface SuperviseOptions {
   /** How often the ranks are started anew after one was lost. */
   readonly max_restarts: number;
   /** Added to the arguments when they are. */
-  readonly restartArguments: () => readonly string[];
+  readonly restartArguments: () => Promise<readonly string[]>;
   /** Seconds that the other ranks are given to end by themselves after one has. */
   readonly grace_s: number;
   /** A line of a rank other than this machine's first, and what happens to the ranks. */
@@ -41,7 +41,9 @@ export async function supervise(options: SuperviseOptions, signal: AbortSignal):
 async function runOnce(options: SuperviseOptions, attempt: number, signal: AbortSignal): Promise<number> {
   const { nproc, grace_s, onLine } = options;
   const port = options.port === 0 ? await freePort(options.address) : options.port;
-  const children = Array.from({ length: nproc }, (_, local_rank) => startRank(options, attempt, port, local_rank));
+  const command = [...options.command, ...(attempt > 0 ? await options.restartArguments() : [])];
+  const again = { ...options, command };
+  const children = Array.from({ length: nproc }, (_, local_rank) => startRank(again, attempt, port, local_rank));
   const pass = (): void => children.forEach(({ child }) => child.kill("SIGINT"));
   signal.addEventListener("abort", pass, { once: true });
   let force: NodeJS.Timeout | undefined;
@@ -71,7 +73,7 @@ interface Started {
 function startRank(options: SuperviseOptions, attempt: number, port: number, local_rank: number): Started {
   const { command, nproc, nodes, node_rank, address, onLine } = options;
   const rank = node_rank * nproc + local_rank;
-  const [program, ...args] = [...command, ...(attempt > 0 ? options.restartArguments() : [])];
+  const [program, ...args] = command;
   const shown = local_rank === 0; // it speaks for all
   const child = spawn(program!, args, {
     // A session of its own: the terminal's Ctrl-C comes here, and is passed on once.

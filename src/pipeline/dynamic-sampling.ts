@@ -1,10 +1,10 @@
 import { flatValues } from "../batches/columns.js";
 import { type Pick, takeRows } from "../batches/take-rows.js";
-import type { Rewards } from "../engine/engine.js";
 import type { Drawn } from "./draw.js";
 import type { Metrics, TrainEvent } from "./events.js";
 import type { Progress } from "./loop.js";
 import type { Collected } from "./rollout/collect.js";
+import { takeCollected } from "./rollout/take-collected.js";
 
 /** Prompts of one rollout, with their graded completions. */
 export interface Round {
@@ -115,26 +115,10 @@ function choose(groups: readonly Group[], count: number): readonly Group[] {
 function merge(rounds: readonly Round[], groups: readonly Group[]): Round {
   const picks = groups.flatMap(({ round, rows }) => rows.map((row): Pick => ({ batch: round, row })));
   const collected = rounds.map((round) => round.collected);
-  const rewards = (of: (rewards: Rewards) => Float32Array): Float32Array =>
-    Float32Array.from(picks, ({ batch, row }) => of(collected[batch]!.rewards)[row]!);
   return {
     drawn: mergeDrawn(rounds, groups),
     collected: {
-      rollouts: takeRows(
-        collected.map(({ rollouts }) => rollouts),
-        picks,
-      ),
-      rewards: {
-        reward: rewards(({ reward }) => reward),
-        breakdown: Object.fromEntries(
-          Object.keys(collected[0]!.rewards.breakdown).map((name) => [
-            name,
-            rewards(({ breakdown }) => breakdown[name]!),
-          ]),
-        ),
-      },
-      completions: picks.map(({ batch, row }) => collected[batch]!.completions[row]!),
-      grades: collected.flatMap(({ grades }) => grades),
+      ...takeCollected(collected, picks),
       grading_wait_seconds: collected.reduce((sum, { grading_wait_seconds }) => sum + grading_wait_seconds, 0),
     },
   };

@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.js";
 import { type Ranks, together, togetherAfter } from "../ranks/ranks.js";
 import type { Progress } from "./loop.js";
 import type { Collected } from "./rollout/collect.js";
+import { takeCollected } from "./rollout/take-collected.js";
 
 /**
  * Each rank prepares, samples and scores its share of a step's prompts, all completions of a prompt on one rank. Between
@@ -66,20 +67,13 @@ export async function* collectedOfAll(
   const some = found.find((part) => part !== null)!; // a rank without a prompt has no columns
   const collected = found.map((part) => part ?? { ...some, rollouts: takeRows([some.rollouts], []), grades: [] });
   const prompt_ids = [...flatValues<BigInt64Array>(prompts, "prompt_id")].map(Number);
-  const rollouts = collected.map((part) => part.rollouts);
-  const rows = rowsOf(rollouts, prompt_ids, rankOf);
-  const rewards = (of: (part: (typeof collected)[0]) => Float32Array): Float32Array =>
-    Float32Array.from(rows, ({ batch, row }) => of(collected[batch]!)[row]!);
+  const rows = rowsOf(
+    collected.map((part) => part.rollouts),
+    prompt_ids,
+    rankOf,
+  );
   return {
-    rollouts: takeRows(rollouts, rows),
-    rewards: {
-      reward: rewards((part) => part.rewards.reward),
-      breakdown: Object.fromEntries(
-        Object.keys(some.rewards.breakdown).map((name) => [name, rewards((part) => part.rewards.breakdown[name]!)]),
-      ),
-    },
-    completions: rows.map(({ batch, row }) => collected[batch]!.completions[row]!),
-    grades: collected.flatMap(({ grades }) => grades),
+    ...takeCollected(collected, rows),
     grading_wait_seconds: Math.max(...collected.map((part) => part.grading_wait_seconds)),
   };
 }

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { deserialize, serialize } from "node:v8";
 import { connectRanks, type NativeRanks, type Rendezvous } from "../engine/native-ranks.js";
-import { UserError, type UserErrorCode } from "../errors.js";
+import { UserError } from "../errors.js";
+import { type Failure, fromFailure, toFailure } from "./failure.js";
 import { type Liveness, watchRanks } from "./liveness.js";
 import type { Outcome, Ranks } from "./ranks.js";
 
@@ -26,11 +27,12 @@ export async function connect(options: ConnectOptions): Promise<ConnectedRanks> 
   let liveness: Liveness | undefined;
   try {
     const stop = new AbortController();
-    liveness = await watchRanks({ ...options, local_address: native.local_address, stop });
+    const onStop = (): void => stop.abort(new DOMException("another rank was told to stop", "AbortError"));
+    liveness = await watchRanks({ ...options, local_address: native.local_address, onStop });
     const cards = await tell(native, { ...options.same, host: native.local_address, port: liveness.port });
     checkSame(cards);
     liveness.begin(cards.map(({ host, port }) => ({ host: String(host), port: Number(port) })));
-    return ranksOver(native, liveness, stop, options);
+    return ranksOver(native, liveness, { signal: stop.signal, onStop }, options);
   } catch (error) {
     await liveness?.end(error);
     await native.close();
@@ -62,15 +64,12 @@ function checkSame(cards: readonly Readonly<Record<string, unknown>>[]): void {
 
 const digest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 12);
 
-type Told<T> =
-  | { readonly value: T }
-  | { readonly failure: { readonly code: string | undefined; readonly message: string; readonly hint: string } }
-  | { readonly stopped: true };
+type Told<T> = { readonly value: T } | { readonly failure: Failure } | { readonly stopped: true };
 
 function ranksOver(
   native: NativeRanks,
   liveness: Liveness,
-  stop: AbortController,
+  stop: { readonly signal: AbortSignal; readonly onStop: () => void },
   { rank, world_size, local_world_size }: ConnectOptions,
 ): ConnectedRanks {
   const watched = new Set<AbortSignal>();
@@ -93,10 +92,10 @@ function ranksOver(
       waited_ms += performance.now() - asked;
       if ("error" in outcome && !isStop(outcome.error)) throw outcome.error;
       all.forEach((one, from) => {
-        if ("failure" in one) throw failureOf(from, one.failure);
+        if ("failure" in one) throw fromFailure(one.failure, `rank ${from}: ${one.failure.message}`, hint_of_bugs);
       });
       if (all.some((one) => "stopped" in one)) {
-        stop.abort(new DOMException("another rank was told to stop", "AbortError"));
+        stop.onStop();
         throw "error" in outcome ? outcome.error : (stop.signal.reason as Error);
       }
       return all.map((one) => (one as { readonly value: T }).value);
@@ -117,17 +116,7 @@ function told<T>(outcome: Outcome<T>, isStop: (error: unknown) => boolean): Told
   if (!("error" in outcome)) return outcome;
   const { error } = outcome;
   if (isStop(error)) return { stopped: true };
-  const known = error instanceof UserError ? error : undefined;
-  return {
-    failure: {
-      code: known?.code,
-      message: known?.message ?? String(error instanceof Error ? error.stack : error),
-      hint: known?.hint ?? "This is a bug in sightloop: please report it with the lines above.",
-    },
-  };
+  return { failure: toFailure(error) };
 }
 
-const failureOf = (
-  rank: number,
-  { code, message, hint }: Extract<Told<never>, { failure: unknown }>["failure"],
-): UserError => new UserError((code as UserErrorCode | undefined) ?? "RANK_FAILED", `rank ${rank}: ${message}`, hint);
+const hint_of_bugs = "This is a bug in sightloop: please report it with the lines above.";

@@ -1,3 +1,5 @@
+import type { Failure } from "./failure.js";
+
 export interface Peer {
   readonly host: string;
   readonly port: number;
@@ -9,13 +11,6 @@ export interface WorkerOptions {
   /** To listen at, and nowhere else. */
   readonly local_address: string;
   readonly liveness_timeout_s: number;
-}
-
-/** What went wrong on a rank. */
-export interface Failure {
-  readonly code?: string;
-  readonly message: string;
-  readonly hint?: string;
 }
 
 /** From the program to its liveness thread. */

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { rank_lost_hint } from "../engine/native-ranks.js";
-import { UserError, type UserErrorCode } from "../errors.js";
+import { UserError } from "../errors.js";
+import { fromFailure, toFailure } from "./failure.js";
 import type { FromWorker, Peer, ToWorker, WorkerOptions } from "./liveness-messages.js";
 
 /** How this rank knows that the others are alive, and tells them that it is. */
@@ -16,8 +17,8 @@ export interface Liveness {
 }
 
 export interface LivenessOptions extends WorkerOptions {
-  /** Aborted once another rank was told to stop. */
-  readonly stop: AbortController;
+  /** Hears that another rank was told to stop. */
+  readonly onStop: () => void;
   readonly onLost: (error: UserError) => void;
 }
 
@@ -29,7 +30,7 @@ const grace_ms = 3000;
  * a collective is taken for dead, and the loss of rank 0 is noticed like that of any other.
  */
 export async function watchRanks(options: LivenessOptions): Promise<Liveness> {
-  const { rank, world_size, local_address, liveness_timeout_s, stop, onLost } = options;
+  const { rank, world_size, local_address, liveness_timeout_s, onStop, onLost } = options;
   const workerData: WorkerOptions = { rank, world_size, local_address, liveness_timeout_s };
   const worker = new Worker(new URL("./liveness-worker.js", import.meta.url), { workerData });
   const tell = (message: ToWorker): void => worker.postMessage(message);
@@ -38,7 +39,7 @@ export async function watchRanks(options: LivenessOptions): Promise<Liveness> {
     worker.once("error", reject);
     worker.on("message", (message: FromWorker) => {
       if (message.type === "listening") resolve(message.port);
-      else if (message.type === "stop") stop.abort(new DOMException("another rank was told to stop", "AbortError"));
+      else if (message.type === "stop") onStop();
       else if (!ended) setTimeout(() => !ended && onLost(errorOf(message)), message.type === "failed" ? grace_ms : 0);
     });
   });
@@ -53,16 +54,11 @@ export async function watchRanks(options: LivenessOptions): Promise<Liveness> {
       ended = true;
       worker.ref();
       const exited = new Promise((resolve) => worker.once("exit", resolve));
-      tell({ type: "leave", ...(error !== undefined && { failure: failureOf(error) }) });
+      tell({ type: "leave", ...(error !== undefined && { failure: toFailure(error) }) });
       await exited;
     },
   };
 }
-
-const failureOf = (error: unknown): { code?: string; message: string; hint?: string } =>
-  error instanceof UserError
-    ? { code: error.code, message: error.message, hint: error.hint }
-    : { message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 
 function errorOf(message: Extract<FromWorker, { type: "lost" | "failed" }>): UserError {
   const { rank, host } = message;
@@ -70,8 +66,8 @@ function errorOf(message: Extract<FromWorker, { type: "lost" | "failed" }>): Use
     const doing = message.phase === "" ? "" : `, in the ${message.phase} phase of step ${message.step}`;
     return new UserError("RANK_LOST", `rank ${rank} on ${host} ${message.why}${doing}`, rank_lost_hint);
   }
-  const { code, message: text, hint } = message.failure;
+  const { failure } = message;
   // An error that names its rank is passed on as it is.
-  const named = /^rank \d+/.test(text) ? text : `rank ${rank} on ${host}: ${text}`;
-  return new UserError((code as UserErrorCode | undefined) ?? "RANK_FAILED", named, hint ?? rank_lost_hint);
+  const named = /^rank \d+/.test(failure.message) ? failure.message : `rank ${rank} on ${host}: ${failure.message}`;
+  return fromFailure(failure, named, rank_lost_hint);
 }
