@@ -39,7 +39,13 @@ test("a resume on other threads says so, and what that means", async () => {
   const config = (steps: number, threads: number) => smallConfig(place.model, folder, { steps, threads, evaluate: {} });
   await trainHere(config(1, 2));
   const manifest = JSON.parse(readFileSync(`${folder}/manifest.json`, "utf8")) as { numerics: object };
-  expect(Object.keys(manifest.numerics).sort()).toEqual(["instruction_set", "libtorch", "products", "threads"]);
+  expect(Object.keys(manifest.numerics).sort()).toEqual([
+    "instruction_set",
+    "libtorch",
+    "products",
+    "ranks",
+    "threads",
+  ]);
   const notes = async (steps: number, threads: number) => {
     const { events, error } = await trainHere(config(steps, threads), { resume: true });
     expect(error).toBeUndefined();
