@@ -16,7 +16,7 @@ const at::Tensor& Parameter::gradient() const {
 
 void Parameter::ensure_gradient() {
   if (gradient().defined()) return;
-  const auto zeros = at::zeros(value.sizes(), at::kFloat);
+  const auto zeros = at::zeros(value.sizes(), value.options().dtype(at::kFloat).requires_grad(false));
   if (value.scalar_type() == at::kFloat)
     value.mutable_grad() = zeros;
   else

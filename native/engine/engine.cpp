@@ -86,7 +86,7 @@ Engine::Engine(EngineOptions options, const models::Progress& progress,
   policy_->set_activation_checkpointing(options_.activation_checkpointing);
   if (options_.with_reference) {
     reference_ = options_.reference_path.empty() ? frozen_policy(*policy_, config_, options_, lora_)
-                                                 : models::load(options_.reference_path, options_.dtype, progress);
+                                                 : models::load(options_.reference_path, options_.storage, progress);
     TORCH_CHECK(reference_->spec().vocab_size == policy_->spec().vocab_size, options_.reference_path,
                 ": the reference has another vocabulary (", reference_->spec().vocab_size, ") than the policy (",
                 policy_->spec().vocab_size, ")");
@@ -103,13 +103,13 @@ void Engine::load_weights(const models::Progress& progress) {
   if (options_.lora) {
     const auto shapes = models::build(
         config_, models::at_most(int64_t{1} << 50, options_.model_path + ": config.json asks for more than any memory.",
-                                 models::without_storage(options_.dtype)));
+                                 models::without_storage(options_.storage.dtype)));
     if (!options_.lora->path.empty()) folder.emplace(options_.lora->path, *shapes);
     lora_ = resolve_lora(*options_.lora, *shapes, folder ? &*folder : nullptr);
     models::add_lora(*shapes, *lora_);
     if (folder) folder->fill(*shapes);
   }
-  policy_ = models::load(options_.model_path, options_.dtype, progress);
+  policy_ = models::load(options_.model_path, options_.storage, progress);
   if (!lora_) return;
   models::add_lora(*policy_, *lora_);
   if (folder)
@@ -162,7 +162,7 @@ void Engine::weights_change() {
 }
 
 std::shared_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions options) {
-  if (options_.pack_weights)
+  if (options_.pack_weights && policy_->device().is_cpu())
     policy_->visit_linears([](modules::Linear& linear) {
       if (!linear.packed.panels.defined()) linear.pack();
     });
@@ -272,7 +272,7 @@ std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::Traje
     const auto& gradient = parameter.gradient();
     if (!gradient.defined()) continue;
     for (const auto& slice : parameter.slices)
-      gradients[slice.name] = gradient.narrow(0, slice.begin, slice.rows).view(slice.shape).contiguous();
+      gradients[slice.name] = gradient.narrow(0, slice.begin, slice.rows).view(slice.shape).cpu().contiguous();
   }
   policy_->parameters().clear_gradients();
   return gradients;

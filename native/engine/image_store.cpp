@@ -48,7 +48,7 @@ at::Tensor ImageStore::features(const models::Model& model, const std::vector<st
     const at::NoGradGuard no_grad;
     for (const auto& id : distinct) {
       auto& entry = find(id);
-      if (!entry.features.defined()) entry.features = encode(model, {id});
+      if (!entry.features.defined()) entry.features = encode(model, {id}).cpu();
       parts.push_back(entry.features);
     }
   } else {
@@ -60,7 +60,7 @@ at::Tensor ImageStore::features(const models::Model& model, const std::vector<st
   }
   std::vector<at::Tensor> ordered;
   for (const auto& id : ids) ordered.push_back(parts[place.at(id)]);
-  return at::cat(ordered);
+  return at::cat(ordered).to(model.device());
 }
 
 at::Tensor ImageStore::encode(const models::Model& model, const std::vector<std::string>& ids) const {

@@ -25,7 +25,7 @@ class ImageStore {
   // Drops the least recently added images outside `keep` until the store is within its budget; returns what went.
   std::vector<std::string> prune(const std::set<std::string>& keep);
 
-  // Features [M, D] of `ids` in order, an id may repeat; undefined for no ids.
+  // Features [M, D] of `ids` in order, where the model is, an id may repeat; undefined for no ids.
   //   cached: computed one image at a time and kept, so that values do not depend on what was asked together
   at::Tensor features(const models::Model& model, const std::vector<std::string>& ids, bool cached);
 
@@ -34,7 +34,7 @@ class ImageStore {
  private:
   struct Entry {
     data::ResizedImage image;
-    at::Tensor features;  // [M, D] or undefined
+    at::Tensor features;  // [M, D] on the host, or undefined
     std::list<std::string>::iterator use;
   };
   const Entry& find(const std::string& id) const;

@@ -28,11 +28,13 @@ LoraOptions parse_lora(const nlohmann::json& json) {
 
 void check_positive(const char* name, int64_t value) { TORCH_CHECK(value > 0, name, " must be positive, got ", value); }
 
-kernels::Products parse_deterministic(const std::string& name, at::ScalarType dtype) {
+kernels::Products parse_deterministic(const std::string& name, const models::Storage& storage) {
   TORCH_CHECK(name == "run" || name == "batch_invariant", "deterministic must be run or batch_invariant, got \"", name,
               "\"");
   if (name == "run") return kernels::Products::fastest;
-  TORCH_CHECK(dtype == at::kFloat,
+  TORCH_CHECK(storage.device.is_cpu(), "deterministic: batch_invariant is made for the CPU; the device is ",
+              storage.device.str(), ". Set device: cpu, or deterministic: run.");
+  TORCH_CHECK(storage.dtype == at::kFloat,
               "deterministic: batch_invariant needs dtype float32: products in bfloat16 are "
               "libtorch's, and the last bits of a row change with the number of rows. Set dtype: float32.");
   return kernels::Products::batch_invariant;
@@ -74,7 +76,7 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   options.model_path = json.at("model_path");
   options.reference_path = json.at("reference_path").is_null() ? "" : json.at("reference_path").get<std::string>();
   options.with_reference = json.at("with_reference");
-  options.dtype = parse_dtype(json.at("dtype"));
+  options.storage = {.dtype = parse_dtype(json.at("dtype")), .device = at::Device(json.value("device", "cpu"))};
   options.image_processor = parse_image_processor(json.at("image_processor"));
   options.train_vision_tower = trainable.at("train_vision_tower");
   options.train_connector = trainable.at("train_connector");
@@ -102,7 +104,7 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   options.shard_optimizer = json.value("shard_optimizer", true);
   options.activation_checkpointing = json.at("activation_checkpointing");
   options.pack_weights = json.at("pack_weights");
-  options.products = parse_deterministic(json.at("deterministic"), options.dtype);
+  options.products = parse_deterministic(json.at("deterministic"), options.storage);
   options.image_cache_bytes = json.at("image_cache_bytes");
   return options;
 }

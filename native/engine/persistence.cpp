@@ -64,7 +64,7 @@ std::string fingerprint(const models::Model& model) {
     if (parameter.trainable) continue;
     const auto flat = parameter.value.detach().flatten();
     const auto stride = std::max<int64_t>(1, flat.numel() / kSamples);
-    const auto samples = flat.slice(0, 0, flat.numel(), stride).to(at::kFloat).contiguous();
+    const auto samples = flat.slice(0, 0, flat.numel(), stride).to(at::kCPU, at::kFloat).contiguous();
     const auto* bytes = static_cast<const unsigned char*>(samples.const_data_ptr());
     for (size_t i = 0; i < samples.nbytes(); ++i) hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
   }

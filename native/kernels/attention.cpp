@@ -4,6 +4,7 @@
 #include "core/check.h"
 #include "kernels/group_attention.h"
 #include "kernels/kernels.h"
+#include "kernels/shared_prompt.h"
 
 namespace sightloop::kernels {
 namespace {
@@ -20,26 +21,52 @@ at::Tensor readable(const at::Tensor& x) {
   return wide.stride(2) == 1 ? wide : wide.contiguous();
 }
 
+// Output and log-sums of both implementations; log_sum is [T, N] on the CPU, [N, T] elsewhere.
+struct Attended {
+  at::Tensor output, log_sum;
+};
+
+Attended forward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Layout& layout) {
+  if (query.is_cpu()) {
+    const auto [output, log_sum] =
+        group_attention(readable(query), readable(key), readable(value), *layout.groups, layout.causal);
+    return {.output = output, .log_sum = log_sum};
+  }
+  const auto [output, log_sum] = shared_prompt_forward(query, key, value, *layout.groups, layout.causal);
+  return {.output = output, .log_sum = log_sum};
+}
+
+torch::autograd::variable_list backward(const at::Tensor& gradient, const at::Tensor& query, const at::Tensor& key,
+                                        const at::Tensor& value, const Attended& attended, const Layout& layout) {
+  if (query.is_cpu()) {
+    const auto d = group_attention_backward(readable(gradient), readable(query), readable(key), readable(value),
+                                            {.output = attended.output, .log_sum = attended.log_sum}, *layout.groups,
+                                            layout.causal);
+    const auto dtype = query.scalar_type();
+    return {d.query.to(dtype), d.key.to(dtype), d.value.to(dtype), at::Tensor()};
+  }
+  const auto d = shared_prompt_backward(gradient.contiguous(), query, key, value,
+                                        {.output = attended.output, .log_sum = attended.log_sum}, *layout.groups,
+                                        layout.causal);
+  return {d.query, d.key, d.value, at::Tensor()};
+}
+
 class Attention : public torch::autograd::Function<Attention> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
                             const at::Tensor& value, const c10::intrusive_ptr<Layout>& layout) {
-    const auto result =
-        group_attention(readable(query), readable(key), readable(value), *layout->groups, layout->causal);
-    context->save_for_backward({query, key, value, result.output, result.log_sum});
+    const auto attended = kernels::forward(query, key, value, *layout);
+    context->save_for_backward({query, key, value, attended.output, attended.log_sum});
     context->saved_data["layout"] = c10::IValue::make_capsule(layout);
-    return result.output.to(query.scalar_type());
+    return attended.output.to(query.scalar_type());
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     const auto saved = context->get_saved_variables();
     const auto layout = c10::static_intrusive_pointer_cast<Layout>(context->saved_data["layout"].toCapsule());
-    const auto d =
-        group_attention_backward(readable(gradients[0]), readable(saved[0]), readable(saved[1]), readable(saved[2]),
-                                 {.output = saved[3], .log_sum = saved[4]}, *layout->groups, layout->causal);
-    const auto dtype = saved[0].scalar_type();
-    return {d.query.to(dtype), d.key.to(dtype), d.value.to(dtype), at::Tensor()};
+    return kernels::backward(gradients[0], saved[0], saved[1], saved[2], {.output = saved[3], .log_sum = saved[4]},
+                             *layout);
   }
 };
 
@@ -48,8 +75,7 @@ at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
   TORCH_CHECK(query.size(1) % key.size(1) == 0, "attention: ", query.size(1), " query heads do not share ", key.size(1),
               " key/value heads evenly");
   if (!at::GradMode::is_enabled())
-    return group_attention(readable(query), readable(key), readable(value), *groups, causal)
-        .output.to(query.scalar_type());
+    return forward(query, key, value, {std::move(groups), causal}).output.to(query.scalar_type());
   return Attention::apply(query, key, value, c10::make_intrusive<Layout>(std::move(groups), causal));
 }
 

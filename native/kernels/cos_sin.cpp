@@ -10,6 +10,7 @@ namespace sightloop::kernels {
 CosSin cos_sin(const at::Tensor& angles) {
   TORCH_INTERNAL_ASSERT(angles.scalar_type() == at::kFloat);
   const auto input = angles.contiguous();
+  if (!input.is_cpu()) return {.cos = input.cos(), .sin = input.sin()};
   CosSin result{.cos = at::empty_like(input), .sin = at::empty_like(input)};
   const auto* from = input.data_ptr<float>();
   auto *cos = result.cos.data_ptr<float>(), *sin = result.sin.data_ptr<float>();

@@ -16,6 +16,7 @@ at::Tensor head_logits(const at::Tensor& hidden, const at::Tensor& weight, Produ
   core::check_shape(weight, {-1, hidden.size(1)}, "lm_head.weight");
   if (c10::elementSize(weight.scalar_type()) >= sizeof(float))
     return product(hidden, weight, {}, products).to(at::kFloat);
+  if (hidden.is_cuda()) return at::mm(hidden, weight.t(), at::kFloat);
   const auto wide = hidden.to(at::kFloat);
   const auto vocabulary = weight.size(0), step = std::max<int64_t>(64, kBlockElements / weight.size(1));
   auto logits = at::empty({hidden.size(0), vocabulary}, wide.options());

@@ -86,7 +86,8 @@ at::Tensor paged_attention(const at::Tensor& query, const at::Tensor& key_cache,
 at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& key_cache,
                                      const at::Tensor& value_cache, const at::Tensor& block_table,
                                      const at::Tensor& prompt_lengths, const at::Tensor& completion_lengths);
-// Puts the first rows.size(0) of key, value [T, K, H] into the cache.   rows [R] int64: block * B + position in it
+// Puts the first rows.size(0) of key, value [T, K, H] into the cache.   rows [R] int64: block * B + position in it; beyond the
+// CPU -1: nowhere
 void store_paged(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tensor& rows, const at::Tensor& key,
                  const at::Tensor& value);
 

@@ -199,6 +199,8 @@ at::Tensor paged_attention(const at::Tensor& query, const at::Tensor& key_cache,
   core::check_shape(block_table, {slots, -1}, "paged_attention.block_table");
   core::check_shape(prompt_lengths, {slots}, "paged_attention.prompt_lengths");
   core::check_shape(completion_lengths, {slots}, "paged_attention.completion_lengths");
+  if (!query.is_cpu())
+    return paged_attention_reference(query, key_cache, value_cache, block_table, prompt_lengths, completion_lengths);
   const Lengths lengths{.table = block_table.data_ptr<int32_t>(),
                         .prompt = prompt_lengths.data_ptr<int32_t>(),
                         .completion = completion_lengths.data_ptr<int32_t>(),

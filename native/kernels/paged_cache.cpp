@@ -35,6 +35,19 @@ at::Tensor paged_attention_reference(const at::Tensor& query, const at::Tensor& 
 
 namespace {
 
+void store_reference(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tensor& rows, const at::Tensor& key,
+                     const at::Tensor& value) {
+  const auto stored = rows.ge(0).nonzero().flatten();
+  const auto places = rows.index_select(0, stored);
+  const auto block_size = key_cache.size(3);
+  const auto blocks = places.div(block_size, "floor"), positions = places.remainder(block_size);
+  const auto put = [&](const at::Tensor& cache, const at::Tensor& values) {  // cache [blocks, B, K, H], a view
+    cache.index_put_({blocks, positions}, values.index_select(0, stored));
+  };
+  put(key_cache.permute({0, 3, 1, 2}), key);
+  put(value_cache.permute({0, 2, 1, 3}), value);
+}
+
 template <typename T>
 void store_rows(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tensor& rows, const at::Tensor& key,
                 const at::Tensor& value) {
@@ -62,6 +75,7 @@ void store_paged(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tenso
   core::check_shape(key, {-1, key_cache.size(1), key_cache.size(2)}, "store_paged.key");
   core::check_shape(value, key.sizes(), "store_paged.value");
   TORCH_INTERNAL_ASSERT(rows.size(0) <= key.size(0) && key.stride(2) == 1 && value.stride(2) == 1);
+  if (!key_cache.is_cpu()) return store_reference(key_cache, value_cache, rows, key, value);
   if (key_cache.scalar_type() == at::kBFloat16)
     store_rows<c10::BFloat16>(key_cache, value_cache, rows, key, value);
   else

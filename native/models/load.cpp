@@ -97,13 +97,13 @@ void fill(Model& model, std::span<const SafetensorsFile> files, const std::strin
               "\". Check that config.json belongs to the weights.");
 }
 
-std::unique_ptr<Model> load(const std::filesystem::path& folder, at::ScalarType dtype, const Progress& progress) {
+std::unique_ptr<Model> load(const std::filesystem::path& folder, const Storage& storage, const Progress& progress) {
   const auto config = read_config(folder);
   const auto files = checkpoint::open_folder(folder);
   int64_t held = 0;
   for (const auto& file : files)
     for (const auto& [name, tensor] : file.tensors()) held += tensor.numel();
-  const auto allocate = [dtype](at::IntArrayRef shape, size_t) { return at::empty(shape, dtype); };
+  const auto allocate = [&](at::IntArrayRef shape, size_t) { return at::empty(shape, storage.options()); };
   auto model =
       build(config, at_most(held,
                             folder.string() + ": config.json asks for more than the " + std::to_string(held) +

@@ -22,9 +22,17 @@ core::ParameterRegistry::Source without_storage(at::ScalarType dtype);
 // machine's memory. `refusal` says what the limit is.
 core::ParameterRegistry::Source at_most(int64_t limit, std::string refusal, core::ParameterRegistry::Source source);
 
-// Reads a Hugging Face folder into parameters of `dtype`. Every parameter must be there with its shape; tensors that no
+// Where a model's values live, and as what.
+struct Storage {
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+
+  at::TensorOptions options() const { return at::device(device).dtype(dtype); }
+};
+
+// Reads a Hugging Face folder into parameters. Every parameter must be there with its shape; tensors that no
 // parameter uses are an error. Progress in bytes.
-std::unique_ptr<Model> load(const std::filesystem::path& folder, at::ScalarType dtype, const Progress& progress);
+std::unique_ptr<Model> load(const std::filesystem::path& folder, const Storage& storage, const Progress& progress);
 
 // A frozen copy: parameters that `model` trains are cloned, the others shared.
 std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config);

@@ -71,8 +71,9 @@ void add_lora(Model& model, const Lora& lora) {
       up_rows += rows;
     }
     if (downs.empty()) return;
-    low_rank->down = registry.add(at::zeros({down_rows, inputs}), core::Part::adapter, std::move(downs));
-    low_rank->up = registry.add(at::zeros({up_rows, lora.rank}), core::Part::adapter, std::move(ups));
+    const auto beside = linear.weight.is_meta() ? at::Device(at::kCPU) : linear.weight.device();
+    low_rank->down = registry.add(at::zeros({down_rows, inputs}, beside), core::Part::adapter, std::move(downs));
+    low_rank->up = registry.add(at::zeros({up_rows, lora.rank}, beside), core::Part::adapter, std::move(ups));
     low_rank->scale = lora.scale();
     linear.low_rank = std::move(low_rank);
   });

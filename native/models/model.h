@@ -40,7 +40,8 @@ struct ModelSpec {
   }
 };
 
-// A vision-language model. P patches, M image tokens, T text and image tokens, D model width, V vocabulary.
+// A vision-language model. P patches, M image tokens, T text and image tokens, D model width, V vocabulary. Token ids,
+// positions and patches may lie on the host; what is returned lies where the weights do.
 class Model {
  public:
   Model(ModelSpec spec, core::ParameterRegistry::Source source)
@@ -60,6 +61,7 @@ class Model {
   virtual const modules::Linear& head() const = 0;  // [V, D]
   // Of weights, activations and the KV cache.
   at::ScalarType dtype() const { return head().weight.scalar_type(); }
+  at::Device device() const { return head().weight.device(); }
   //   hidden [T, D]   returns [T, V] float32, without a graph
   at::Tensor logits(const at::Tensor& hidden, bool sampling) const;
   // Every linear of the language model, the head included; every one of the vision tower and its connector.

@@ -97,11 +97,12 @@ at::Tensor Qwen25VlVisionTower::operator()(const at::Tensor& patches, std::span<
   const auto order = at::tensor(layout.merged_order, at::kLong);                      // [M]
   const auto patch_order = (order.unsqueeze(1) * unit + at::arange(unit)).flatten();  // [P]
   const auto positions = patch_positions(grids, config_.patches.merge_size).index_select(0, patch_order);
-  const auto rotary = patch_rotary(positions, config_.width / config_.heads);
+  const auto device = patch_embedding_.weight.device();
+  const auto rotary = patch_rotary(positions, config_.width / config_.heads, device);
 
-  auto x = patch_embedding_(patches.to(patch_embedding_.weight.scalar_type()));  // [P, D]
+  auto x = patch_embedding_(patches.to(device, patch_embedding_.weight.scalar_type()));  // [P, D]
   core::tap(taps, "vision.patch_embed", x);
-  x = x.index_select(0, patch_order);
+  x = x.index_select(0, patch_order.to(device));
   const auto windows = std::make_shared<modules::SegmentContext>(layout.window_boundaries, /*causal=*/false);
   const auto frames = std::make_shared<modules::SegmentContext>(frame_bounds, /*causal=*/false);
   for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -113,7 +114,7 @@ at::Tensor Qwen25VlVisionTower::operator()(const at::Tensor& patches, std::span<
   core::tap(taps, "vision.last_hidden_state", x);
   x = merger_norm_(x).view({-1, config_.width * unit});  // [M, D unit]
   x = merger_second_(kernels::gelu(merger_first_(x)));
-  const auto merged = x.index_select(0, order.argsort());
+  const auto merged = x.index_select(0, order.argsort().to(device));
   core::tap(taps, "vision.merged", merged);
   return merged;
 }

@@ -64,10 +64,12 @@ at::Tensor Qwen2VlVisionTower::operator()(const at::Tensor& patches, std::span<c
                                           core::Taps* taps) const {
   const auto frames = frame_boundaries(grids);
   core::check_shape(patches, {frames.back(), config_.patches.elements()}, "encode_images.patches");
-  const auto rotary = patch_rotary(patch_positions(grids, config_.patches.merge_size), config_.width / config_.heads);
+  const auto device = patch_embedding_.weight.device();
+  const auto rotary =
+      patch_rotary(patch_positions(grids, config_.patches.merge_size), config_.width / config_.heads, device);
   const auto context = std::make_shared<modules::SegmentContext>(frames, /*causal=*/false);
 
-  auto x = patch_embedding_(patches.to(patch_embedding_.weight.scalar_type()));  // [P, D]
+  auto x = patch_embedding_(patches.to(device, patch_embedding_.weight.scalar_type()));  // [P, D]
   core::tap(taps, "vision.patch_embed", x);
   for (size_t i = 0; i < blocks_.size(); ++i)
     x = modules::run_block(blocks_[i], x, rotary, static_cast<int64_t>(i), context, checkpointing);

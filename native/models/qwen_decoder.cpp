@@ -37,8 +37,7 @@ DecoderConfig read_decoder_config(const ConfigReader& root) {
   return decoder;
 }
 
-QwenDecoder::QwenDecoder(core::ParameterRegistry& registry, const DecoderConfig& config)
-    : rotary_sections_(config.rotary_sections) {
+QwenDecoder::QwenDecoder(core::ParameterRegistry& registry, const DecoderConfig& config) {
   using modules::create_linear;
   using modules::create_rms_norm;
   constexpr auto part = core::Part::language_model;
@@ -63,7 +62,7 @@ QwenDecoder::QwenDecoder(core::ParameterRegistry& registry, const DecoderConfig&
   }
   norm_ = create_rms_norm(registry, part, "model.norm", width, config.norm_epsilon);
   head_.weight = config.tied ? embeddings_ : registry.create({config.vocabulary, width}, part, "lm_head.weight");
-  frequencies_ = modules::rotary_frequencies(head_width, config.rotary_theta);
+  rotary_ = modules::rotary_table(head_width, config.rotary_theta, config.rotary_sections, embeddings_.device());
 }
 
 void QwenDecoder::visit_linears(const std::function<void(modules::Linear&)>& visit) {
@@ -74,16 +73,16 @@ void QwenDecoder::visit_linears(const std::function<void(modules::Linear&)>& vis
 
 at::Tensor QwenDecoder::embed(const at::Tensor& token_ids, const at::Tensor& image_features,
                               int64_t image_token_id) const {
-  const auto embedded = at::embedding(embeddings_, token_ids);  // [T, D]
+  const auto embedded = at::embedding(embeddings_, token_ids.to(embeddings_.device()));  // [T, D]
   if (!image_features.defined()) return embedded;
-  const auto rows = token_ids.eq(image_token_id).nonzero().flatten();
+  const auto rows = token_ids.eq(image_token_id).nonzero().flatten().to(embeddings_.device());
   core::check_shape(image_features, {rows.size(0), embedded.size(1)}, "embed.image_features");
   return embedded.index_copy(0, rows, image_features);
 }
 
 at::Tensor QwenDecoder::forward(const at::Tensor& embeddings, const at::Tensor& positions,
                                 core::AttentionContext& context, bool checkpointing, core::Taps* taps) const {
-  const auto angles = modules::multimodal_rotary(positions, frequencies_, rotary_sections_);
+  const auto angles = modules::multimodal_rotary(positions, rotary_);
   const std::shared_ptr<core::AttentionContext> shared(std::shared_ptr<void>(),
                                                        &context);  // the caller's, beyond the backward pass
   auto x = embeddings;

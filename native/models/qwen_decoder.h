@@ -33,12 +33,11 @@ class QwenDecoder {
   void visit_linears(const std::function<void(modules::Linear&)>& visit);
 
  private:
-  std::vector<int64_t> rotary_sections_;
   at::Tensor embeddings_;  // [V, D]
   std::vector<modules::Block> blocks_;
   modules::RmsNorm norm_;
   modules::Linear head_;    // [V, D]
-  at::Tensor frequencies_;  // [H/2]
+  modules::RotaryTable rotary_;
 };
 
 }  // namespace sightloop::models

@@ -41,10 +41,10 @@ at::Tensor patch_positions(std::span<const GridThw> grids, int64_t merge_size) {
   return at::tensor(positions, at::kLong).view({-1, 2});
 }
 
-modules::RotaryAngles patch_rotary(const at::Tensor& positions, int64_t head_width) {
+modules::RotaryAngles patch_rotary(const at::Tensor& positions, int64_t head_width, at::Device device) {
   const auto frequencies = modules::rotary_frequencies(head_width / 2, kRotaryTheta);    // [H/4]
   const auto angles = (positions.to(at::kFloat).unsqueeze(2) * frequencies).flatten(1);  // [P, H/2]
-  const auto [cos, sin] = kernels::cos_sin(angles);
+  const auto [cos, sin] = kernels::cos_sin(angles.to(device));
   return {.cos = cos, .sin = sin};
 }
 

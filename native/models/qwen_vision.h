@@ -25,8 +25,8 @@ modules::Linear create_patch_embedding(core::ParameterRegistry& registry, const 
 at::Tensor patch_positions(std::span<const GridThw> grids, int64_t merge_size);
 
 // Rotary angles of patches: a quarter of the head turns with the row, a quarter with the column.
-//   positions [P, 2]   returns angles [P, H/2]
-modules::RotaryAngles patch_rotary(const at::Tensor& positions, int64_t head_width);
+//   positions [P, 2]   returns angles [P, H/2] on `device`
+modules::RotaryAngles patch_rotary(const at::Tensor& positions, int64_t head_width, at::Device device);
 
 // Where each frame of each image begins and ends, counted in patches, ascending from 0.
 std::vector<int64_t> frame_boundaries(std::span<const GridThw> grids);

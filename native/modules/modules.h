@@ -66,10 +66,16 @@ struct RotaryAngles {
 };
 // Frequencies theta^(-2i/H), i = 0 .. H/2 - 1.   returns [H/2] float32
 at::Tensor rotary_frequencies(int64_t head_width, double theta);
-// Multimodal rotary angles: frequency i takes the position of the axis (t, h, w) whose section holds i.
-//   positions [3, T] int64   sections: lengths that sum to H/2. Source: arXiv:2409.12191 section 2.1.
-RotaryAngles multimodal_rotary(const at::Tensor& positions, const at::Tensor& frequencies,
-                               std::span<const int64_t> sections);
+// Multimodal rotary positions: frequency i takes the position of the axis (t, h, w) whose section holds i.
+// Source: arXiv:2409.12191 section 2.1.
+struct RotaryTable {
+  at::Tensor frequencies;  // [H/2] float32
+  at::Tensor axes;         // [H/2] int64
+};
+//   sections: lengths that sum to H/2
+RotaryTable rotary_table(int64_t head_width, double theta, std::span<const int64_t> sections, at::Device device);
+//   positions [3, T] int64
+RotaryAngles multimodal_rotary(const at::Tensor& positions, const RotaryTable& table);
 
 // Grouped-query self-attention with rotary positions, without the residual. Source: arXiv:2305.13245.
 struct Attention {

@@ -15,14 +15,14 @@ KvCache::KvCache(const models::Model& model, int64_t block_size)
     : block_size_(block_size),
       kv_heads_(model.spec().num_kv_heads),
       head_width_(model.spec().head_width),
-      dtype_(model.dtype()) {
+      options_(at::device(model.device()).dtype(model.dtype())) {
   keys_.resize(static_cast<size_t>(model.spec().num_layers));
   values_.resize(static_cast<size_t>(model.spec().num_layers));
 }
 
 void KvCache::reserve(int64_t blocks) {
   const auto per_block =
-      static_cast<int64_t>(2 * keys_.size() * c10::elementSize(dtype_)) * kv_heads_ * head_width_ * block_size_;
+      static_cast<int64_t>(2 * keys_.size() * c10::elementSize(options_.dtype().toScalarType())) * kv_heads_ * head_width_ * block_size_;
   grow_to(std::min(blocks, kMostReservedBytes / per_block));
 }
 
@@ -31,7 +31,7 @@ void KvCache::grow_to(int64_t blocks) {
   const auto grow = [&](at::Tensor& cache, at::IntArrayRef block_shape) {
     auto shape = block_shape.vec();
     shape.insert(shape.begin(), blocks);
-    auto larger = at::empty(shape, dtype_);
+    auto larger = at::empty(shape, options_);
     if (used_blocks_ > 0) larger.narrow(0, 0, used_blocks_).copy_(cache.narrow(0, 0, used_blocks_));
     cache = larger;
   };

@@ -37,7 +37,7 @@ class KvCache {
  private:
   void grow_to(int64_t blocks);
   int64_t block_size_, kv_heads_, head_width_;
-  at::ScalarType dtype_;
+  at::TensorOptions options_;
   int64_t num_blocks_ = 0, used_blocks_ = 0;  // used: never free so far
   std::vector<int32_t> free_;                 // of the used ones
   std::vector<at::Tensor> keys_, values_;     // per layer [blocks, K, H, B] and [blocks, K, B, H]

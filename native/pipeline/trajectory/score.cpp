@@ -20,8 +20,8 @@ Scores score(const models::Model& model, const batches::RolloutBatch& batch, con
     const auto packed = batches::pack(batch, pass, positions_of);
     modules::SharedPromptContext context(packed.groups);
     const auto result = models::completion_logprobs(model, packed, features_of(packed.image_ids), temperature, context);
-    scores.logprobs.index_copy_(0, packed.flat, result.logprobs);
-    scores.entropy.index_copy_(0, packed.flat, result.entropy);
+    scores.logprobs.index_copy_(0, packed.flat, result.logprobs.cpu());
+    scores.entropy.index_copy_(0, packed.flat, result.entropy.cpu());
   }
   return scores;
 }

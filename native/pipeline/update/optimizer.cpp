@@ -33,8 +33,9 @@ Optimizer::Optimizer(core::ParameterRegistry& registry, OptimizerOptions options
 void Optimizer::allocate() {
   for (auto& held : held_) {
     if (held.exp_avg.defined()) return;
-    held.exp_avg = at::zeros({held.piece.size}, at::kFloat);
-    held.exp_avg_sq = at::zeros({held.piece.size}, at::kFloat);
+    const auto options = held.parameter->value.options().dtype(at::kFloat).requires_grad(false);
+    held.exp_avg = at::zeros({held.piece.size}, options);
+    held.exp_avg_sq = at::zeros({held.piece.size}, options);
   }
 }
 
@@ -75,9 +76,14 @@ void Optimizer::clear_gradients() {
 
 double Optimizer::grad_norm() const {
   const at::NoGradGuard no_grad;
-  double square = 0;
+  std::vector<at::Tensor> norms;
   for (const auto& held : held_)
-    if (held.gradient.defined()) square += std::pow(held.gradient.norm().item<double>(), 2);
+    if (held.gradient.defined()) norms.push_back(held.gradient.norm());
+  double square = 0;
+  if (!norms.empty()) {
+    const auto on_host = at::stack(norms).cpu();  // one transfer for all
+    for (int64_t i = 0; i < on_host.size(0); ++i) square += std::pow(on_host.const_data_ptr<float>()[i], 2);
+  }
   if (shards_.sharded()) shards_.ranks().sum({&square, 1});
   return std::sqrt(square);
 }
@@ -109,7 +115,8 @@ double Optimizer::step(double grad_norm) {
   allocate();
   consecutive_skips_ = 0;
   const double rate = learning_rate(options_, steps_++);
-  std::vector<at::Tensor> values, gradients, exp_avgs, exp_avg_sqs, steps;
+  std::vector<at::Tensor> values, gradients, exp_avgs, exp_avg_sqs;
+  std::vector<float> updates;
   std::vector<core::Parameter*> touched;
   for (auto& held : held_) {
     if (!held.gradient.defined()) continue;  // a part that this minibatch did not touch: no image, say
@@ -118,9 +125,10 @@ double Optimizer::step(double grad_norm) {
     exp_avgs.push_back(held.exp_avg);
     exp_avg_sqs.push_back(held.exp_avg_sq);
     touched.push_back(held.parameter);
-    steps.push_back(at::scalar_tensor(static_cast<float>(++held.updates)));
+    updates.push_back(static_cast<float>(++held.updates));
   }
   if (!values.empty()) {
+    const auto steps = at::tensor(updates, at::kFloat).to(values[0].device()).unbind();
     if (options_.max_grad_norm > 0 && grad_norm > options_.max_grad_norm)
       at::_foreach_mul_(gradients, options_.max_grad_norm / (grad_norm + 1e-6));
     at::_fused_adamw_(values, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, rate, options_.beta1,

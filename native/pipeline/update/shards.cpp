@@ -43,7 +43,8 @@ std::vector<at::Tensor> Shards::reduce(const std::vector<core::Parameter*>& para
     return pieces;
   }
   each_bucket(parameters, [&](std::span<core::Parameter* const> bucket, const auto& places, int64_t width) {
-    auto all = at::zeros({ranks_.world_size() * width}, at::kFloat), own = at::empty({width}, at::kFloat);
+    const auto options = bucket.front()->gradient().options();
+    auto all = at::zeros({ranks_.world_size() * width}, options), own = at::empty({width}, options);
     for (size_t i = 0; i < bucket.size(); ++i) {
       const auto gradient = flat(bucket[i]->gradient());
       for (int rank = 0; rank < ranks_.world_size(); ++rank) {
@@ -62,8 +63,8 @@ void Shards::gather(const std::vector<core::Parameter*>& parameters) const {
   if (!sharded_ || parameters.empty()) return;
   const at::NoGradGuard no_grad;
   each_bucket(parameters, [&](std::span<core::Parameter* const> bucket, const auto& places, int64_t width) {
-    const auto dtype = bucket.front()->value.scalar_type();
-    auto all = at::empty({ranks_.world_size() * width}, dtype), own = at::zeros({width}, dtype);
+    const auto options = bucket.front()->value.options().requires_grad(false);
+    auto all = at::empty({ranks_.world_size() * width}, options), own = at::zeros({width}, options);
     for (size_t i = 0; i < bucket.size(); ++i) {
       const auto piece = this->piece(*bucket[i]);
       own.narrow(0, places[i], piece.size).copy_(piece.of(bucket[i]->value.view({-1})));

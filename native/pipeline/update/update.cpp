@@ -152,8 +152,10 @@ class Minibatch {
     core::Stopwatch watch;
     const auto packed = batches::pack(batch_.rollouts, groups, learner_.positions_of);
     modules::SharedPromptContext context(packed.groups);
-    const auto result = models::completion_logprobs(learner_.model, packed, learner_.features_of(packed.image_ids),
-                                                    options_.temperature, context);
+    auto result = models::completion_logprobs(learner_.model, packed, learner_.features_of(packed.image_ids),
+                                              options_.temperature, context);
+    // A number a token: losses are computed on the host, by the same code for every device.
+    result = {.logprobs = result.logprobs.cpu(), .entropy = result.entropy.cpu()};
     const auto pick = [&](const at::Tensor& flat) {
       return flat.defined() ? flat.index_select(0, packed.flat) : at::Tensor();
     };
