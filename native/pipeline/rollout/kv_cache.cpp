@@ -2,12 +2,16 @@
 
 #include <ATen/ATen.h>
 
+#include <limits>
+
+#include "core/device_memory.h"
 #include "kernels/kernels.h"
 
 namespace sightloop::rollout {
 namespace {
 
 constexpr int64_t kMostReservedBytes = int64_t{4} << 30;  // some systems count memory that is never touched
+constexpr double kDeviceShare = 0.9;                      // of a device's free memory; the rest is for activations
 
 }  // namespace
 
@@ -20,10 +24,19 @@ KvCache::KvCache(const models::Model& model, int64_t block_size)
   values_.resize(static_cast<size_t>(model.spec().num_layers));
 }
 
+int64_t KvCache::block_bytes() const {
+  const auto element = static_cast<int64_t>(c10::elementSize(options_.dtype().toScalarType()));
+  return 2 * static_cast<int64_t>(keys_.size()) * element * kv_heads_ * head_width_ * block_size_;
+}
+
+int64_t KvCache::affordable() const {
+  const auto free = core::free_device_bytes(options_.device());
+  return free ? static_cast<int64_t>(kDeviceShare * static_cast<double>(*free)) / block_bytes() + num_blocks_ - used_blocks_
+              : std::numeric_limits<int64_t>::max();
+}
+
 void KvCache::reserve(int64_t blocks) {
-  const auto per_block =
-      static_cast<int64_t>(2 * keys_.size() * c10::elementSize(options_.dtype().toScalarType())) * kv_heads_ * head_width_ * block_size_;
-  grow_to(std::min(blocks, kMostReservedBytes / per_block));
+  grow_to(options_.device().is_cpu() ? std::min(blocks, kMostReservedBytes / block_bytes()) : blocks);
 }
 
 void KvCache::grow_to(int64_t blocks) {
@@ -38,6 +51,7 @@ void KvCache::grow_to(int64_t blocks) {
   for (auto& cache : keys_) grow(cache, {kv_heads_, head_width_, block_size_});
   for (auto& cache : values_) grow(cache, {kv_heads_, block_size_, head_width_});
   num_blocks_ = blocks;
+  moved_ = true;
 }
 
 std::vector<int32_t> KvCache::take(int64_t positions) {

@@ -14,9 +14,11 @@ class KvCache {
  public:
   KvCache(const models::Model& model, int64_t block_size);
 
-  // Room for so many blocks in all, up to 4 GiB. Memory that no position was stored in stays untouched, so a generous bound
-  // costs nothing; without room the cache grows by copying.
+  // Room for so many blocks in all. On the CPU up to 4 GiB: memory that no position was stored in stays untouched, so a
+  // generous bound costs nothing, and without room the cache grows by copying. On a device the blocks are allocated.
   void reserve(int64_t blocks);
+  // Blocks that a device has room for beside those held, or that a host never lacks.
+  int64_t affordable() const;
   int64_t blocks_for(int64_t positions) const { return (positions + block_size_ - 1) / block_size_; }
 
   std::vector<int32_t> take(int64_t positions);  // enough blocks for so many positions
@@ -28,6 +30,8 @@ class KvCache {
   }
   int64_t block_size() const { return block_size_; }
   int64_t bytes() const;  // of the blocks that were ever taken
+  // Whether the cache has moved in memory since this was last asked.
+  bool moved() { return std::exchange(moved_, false); }
 
   const at::Tensor& keys(int64_t layer) const { return keys_[static_cast<size_t>(layer)]; }
   const at::Tensor& values(int64_t layer) const { return values_[static_cast<size_t>(layer)]; }
@@ -36,10 +40,12 @@ class KvCache {
 
  private:
   void grow_to(int64_t blocks);
+  int64_t block_bytes() const;
   int64_t block_size_, kv_heads_, head_width_;
   at::TensorOptions options_;
   int64_t num_blocks_ = 0, used_blocks_ = 0;  // used: never free so far
   std::vector<int32_t> free_;                 // of the used ones
+  bool moved_ = false;
   std::vector<at::Tensor> keys_, values_;     // per layer [blocks, K, H, B] and [blocks, K, B, H]
 };
 

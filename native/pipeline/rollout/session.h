@@ -10,6 +10,7 @@
 #include "batches/batches.h"
 #include "core/timings.h"
 #include "kernels/kernels.h"
+#include "pipeline/rollout/decoder.h"
 #include "pipeline/rollout/kv_cache.h"
 
 namespace sightloop::rollout {
@@ -70,7 +71,7 @@ class Session {
     std::vector<int32_t> token_ids;
     std::vector<std::string> image_ids;
     std::vector<int32_t> blocks;  // while any of its completions is sampled
-    std::vector<float> logits;    // [V] of its last token, until all its completions have started
+    at::Tensor logits;            // [1, V] of its last token, until all its completions have started
     int64_t delta = 0;            // rotary position of token i is i + delta, from the first completion token on
     int64_t waiting = 0;          // completions not started
     int64_t running = 0;
@@ -78,16 +79,30 @@ class Session {
   struct Running {
     size_t completion;  // index into completions_
     std::vector<int32_t> blocks;
+    int64_t ahead = 0;  // tokens that are being drawn
+    int64_t slot = 0;   // in the last step launched for it
+  };
+  // A step that was launched and not yet read.
+  struct Flight {
+    std::vector<size_t> completions;  // by slot
   };
 
   void check_prompt(std::span<const int32_t> tokens, const std::vector<std::string>& image_ids) const;
+  int64_t blocks_for(int64_t slots) const;
   void reserve();
   void refill(std::vector<const Completion*>& changed);
   void prefill(size_t first_waiting);
+  std::vector<kernels::Sample> first_tokens(const at::Tensor& logits, std::span<const Draw> draws) const;
+  int64_t slots_for(int64_t active) const;
+  int64_t table_width() const;
+  void launch();
   void decode(std::vector<const Completion*>& changed);
-  void draw(Completion& completion, std::span<const float> logits, std::vector<float>& scratch);
-  DecodeContext::Slots slots(int64_t count) const;
+  Draw draw_of(const Completion& completion, int64_t ahead) const;
+  void append(Completion& completion, const kernels::Sample& sample) const;
   void release(const Running& running);
+  const Prompt& prompt_of(const Running& running) const {
+    return prompts_[static_cast<size_t>(completions_[running.completion]->prompt_index)];
+  }
 
   const models::Model& model_;
   SamplingOptions options_;
@@ -96,11 +111,14 @@ class Session {
   std::function<void()> check_weights_;  // throws once the weights are not those the cache was filled with
   int32_t policy_version_;
   KvCache cache_;
+  std::unique_ptr<Decoder> decoder_;
   core::RolloutTimings timings_;
   std::vector<Prompt> prompts_;
   std::vector<std::unique_ptr<Completion>> completions_;  // in (prompt, sample) order; addresses stay
   std::deque<size_t> waiting_;                            // completions not started
   std::vector<Running> active_;
+  std::deque<Flight> flights_;
+  int64_t max_running_ = 1;  // completions at once: as asked, or as many as the device has room for
 };
 
 }  // namespace sightloop::rollout
