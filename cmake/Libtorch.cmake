@@ -26,7 +26,7 @@ target_compile_definitions(libtorch INTERFACE _GLIBCXX_USE_CXX11_ABI=${libtorch_
 file(STRINGS ${SIGHTLOOP_LIBTORCH}/include/ATen/Config.h openmp REGEX "define AT_PARALLEL_OPENMP 1")
 option(SIGHTLOOP_OPENMP "compile with -fopenmp where ATen was" ON)
 if(openmp AND SIGHTLOOP_OPENMP)
-  target_compile_options(libtorch INTERFACE -fopenmp)
+  target_compile_options(libtorch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
   file(GLOB libtorch_openmp ${libtorch_lib}/libgomp*.so* ${libtorch_lib}/libomp*.so* ${libtorch_lib}/libiomp5.so)
   if(NOT libtorch_openmp)  # a libtorch built against the system's
     set(libtorch_openmp -fopenmp)

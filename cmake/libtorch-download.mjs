@@ -7,7 +7,8 @@ import { run } from "./process.mjs";
 import { findPython } from "./python.mjs";
 import { SetupError, seconds, tell } from "./tell.mjs";
 
-const version = "2.13.0";
+/** On Linux the package index serves CUDA builds; one that serves CPU builds may have a CUDA build of another version. */
+const versions = { cpu: "2.13.0", cuda: "2.14.1" };
 const manually =
   "Or name an installed libtorch 2.11 to 2.14: LIBTORCH=/path/to/torch, the folder that holds lib/ and include/.";
 
@@ -17,9 +18,13 @@ export function cacheFolder() {
   return process.env.SIGHTLOOP_CACHE || join(base, "sightloop");
 }
 
-/** Unpacks the build's parts of every wheel in argv[1] below argv[2]; prints the requirements of the CUDA runtime, if any. */
+/**
+ * Unpacks the build's parts of every wheel in argv[1] below argv[2]; prints the requirements of the CUDA runtime, if any, and
+ * with argv[3] "cuda" those of all CUDA libraries.
+ */
 const unpack = `
 import glob, re, sys, zipfile
+cuda = sys.argv[3] == "cuda"
 parts = ("torch/lib/", "torch/include/", "torch/share/cmake/", "torch/version.py", "nvidia/")
 for wheel in glob.glob(sys.argv[1] + "/*.whl"):
     archive = zipfile.ZipFile(wheel)
@@ -28,10 +33,11 @@ for wheel in glob.glob(sys.argv[1] + "/*.whl"):
     for name in archive.namelist():
         if name.startswith("torch-") and name.endswith(".dist-info/METADATA"):
             for line in archive.read(name).decode().splitlines():
-                toolkit = re.match(r"Requires-Dist: cuda-toolkit\\[.*?\\](==[0-9.]+)", line)
-                runtime = re.match(r"Requires-Dist: (nvidia-cuda-(?:runtime|cupti)-cu\\d+==[0-9.]+)", line)
-                if toolkit: print("requires cuda-toolkit[cudart,cupti]" + toolkit[1])
-                if runtime: print("requires " + runtime[1])
+                toolkit = re.match(r"Requires-Dist: (cuda-toolkit)(\\[.*?\\])(==[0-9.]+)", line)
+                library = re.match(r"Requires-Dist: (nvidia-[a-z0-9-]+==[0-9.]+)", line)
+                needed = library and (cuda or re.match(r"nvidia-cuda-(runtime|cupti)-", library[1]))
+                if toolkit: print("requires cuda-toolkit" + (toolkit[2] if cuda else "[cudart,cupti]") + toolkit[3])
+                if needed: print("requires " + library[1])
 `;
 
 /** What a failed pip says about the network, where that is the reason; else its last error. @param {string} output */
@@ -80,26 +86,26 @@ async function pythonWithPip() {
   return python;
 }
 
-/** @param {string} python @param {string} wheels @param {string} target @returns {Promise<string[]>} requirements */
-async function unpackWheels(python, wheels, target) {
-  const { status, output } = await run(python, ["-c", unpack, wheels, target]);
+/** @param {string} python @param {string} wheels @param {string} target @param {boolean} cuda @returns {Promise<string[]>} requirements */
+async function unpackWheels(python, wheels, target, cuda) {
+  const { status, output } = await run(python, ["-c", unpack, wheels, target, cuda ? "cuda" : "cpu"]);
   if (status !== 0)
     throw new SetupError(
       `could not unpack libtorch into ${target}: ${output.trim().split("\n").at(-1)}`,
-      "Make room on that disk (2 GB), or set SIGHTLOOP_CACHE to a folder with more.",
+      `Make room on that disk (${cuda ? 9 : 2} GB), or set SIGHTLOOP_CACHE to a folder with more.`,
     );
   return output.split("\n").flatMap((line) => (line.startsWith("requires ") ? [line.slice(9)] : []));
 }
 
 /**
  * The cached copy, downloaded first if it is not there. A wheel built with CUDA needs two small CUDA libraries even when only
- * its CPU part is used; they are put beside it, in the layout its own library search path expects.
+ * its CPU part is used, and all of them for its CUDA part; they are put beside it, in the layout its own search path expects.
  * @param {(folder: string, source: string) => import("./libtorch.mjs").Libtorch | string} inspect
  * @returns {Promise<import("./libtorch.mjs").Libtorch>}
  */
-export async function downloadedLibtorch(inspect, wanted = version) {
+export async function downloadedLibtorch(inspect, { cuda = false, wanted = cuda ? versions.cuda : versions.cpu } = {}) {
   const cache = cacheFolder();
-  const home = join(cache, `libtorch-${wanted}-${process.platform}-${process.arch}`);
+  const home = join(cache, `libtorch-${wanted}${cuda ? "-cuda" : ""}-${process.platform}-${process.arch}`);
   const source = "the cache folder";
   if (existsSync(home)) {
     const cached = inspect(join(home, "torch"), source);
@@ -121,17 +127,19 @@ export async function downloadedLibtorch(inspect, wanted = version) {
     );
   }
   try {
-    tell(`obtaining libtorch ${wanted} with pip, once, into ${cache} (0.2 to 0.9 GB to download) ...`);
+    tell(`obtaining libtorch ${wanted} with pip, once, into ${cache} (${cuda ? "2.7" : "0.2 to 0.9"} GB to download) ...`);
     const wheels = join(work, "wheels");
     const tree = join(work, "tree");
     await pipDownload(python, [`torch==${wanted}`], ["--no-deps"], wheels);
-    const requirements = await unpackWheels(python, wheels, tree);
+    const requirements = await unpackWheels(python, wheels, tree, cuda);
     if (requirements.length > 0) {
       rmSync(wheels, { recursive: true, force: true });
       await pipDownload(python, requirements, [], wheels);
-      await unpackWheels(python, wheels, tree);
+      await unpackWheels(python, wheels, tree, cuda);
     }
     const fresh = inspect(join(tree, "torch"), source);
+    if (typeof fresh !== "string" && cuda && !fresh.cuda)
+      throw new SetupError(`the wheel of torch ${wanted} that pip found was built without CUDA`, manually);
     if (typeof fresh === "string") throw new SetupError(`the wheel that pip found cannot be used: ${fresh}`, manually);
     try {
       renameSync(tree, home);

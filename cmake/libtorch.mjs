@@ -55,8 +55,11 @@ async function pythonTorch() {
   return (status === 0 && output.trim().split("\n").at(-1)) || undefined;
 }
 
-/** @returns {Promise<Libtorch>} the first usable one; a SetupError when there is none and none can be had */
-export async function findLibtorch() {
+/**
+ * @param {{ cuda?: boolean }} [wanted] cuda: only one that was built with CUDA
+ * @returns {Promise<Libtorch>} the first usable one; a SetupError when there is none and none can be had
+ */
+export async function findLibtorch({ cuda = false } = {}) {
   const named = process.env.LIBTORCH;
   const candidates = [
     { source: "LIBTORCH", folder: named ? resolve(named) : undefined },
@@ -66,10 +69,14 @@ export async function findLibtorch() {
     const place = typeof folder === "function" ? await folder() : folder;
     if (!place) continue;
     const found = inspect(place, source);
+    if (typeof found !== "string" && cuda && !found.cuda) {
+      tell(`${source}: version ${found.version} was built without CUDA; trying the next source`);
+      continue;
+    }
     if (typeof found !== "string") return { ...found, folder: realpathSync(found.folder) };
     tell(`${source}: ${found}; trying the next source`);
   }
-  return downloadedLibtorch(inspect);
+  return downloadedLibtorch(inspect, { cuda });
 }
 
 // `node cmake/libtorch.mjs` prints what would be used.

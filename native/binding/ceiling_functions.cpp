@@ -7,6 +7,7 @@
 #include "binding/guard.h"
 #include "binding/tensors.h"
 #include "ceilings/ceilings.h"
+#include "core/device.h"
 #include "core/instruction_set.h"
 #include "kernels/kernels.h"
 
@@ -66,12 +67,16 @@ Napi::Value numerics(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// cudaDevices(): NVIDIA devices that this build can use
+Napi::Value cuda_devices(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), core::cuda_devices()); }
+
 }  // namespace
 
 void init_ceiling_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("measureGemm", Napi::Function::New(env, measure_gemm, "measureGemm"));
   exports.Set("measureBandwidth", Napi::Function::New(env, measure_bandwidth, "measureBandwidth"));
   exports.Set("numerics", Napi::Function::New(env, numerics, "numerics"));
+  exports.Set("cudaDevices", Napi::Function::New(env, cuda_devices, "cudaDevices"));
   exports.Set("libtorchVersion", Napi::String::New(env, TORCH_VERSION));
 }
 

@@ -46,7 +46,7 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
     return handle->thread.run(
         info.Env(),
         [handle, options, listener = Progress::argument(info, 2),
-         ranks = training_group_argument(info, 3)](const std::stop_token& stop) -> Settle {
+         ranks = training_group_argument(info, 3, options->storage.device)](const std::stop_token& stop) -> Settle {
           handle->engine = std::make_unique<engine::Engine>(std::move(*options), until_stopped(listener, stop), ranks);
           return [handle, model = handle->engine->model_info()](Napi::Env env) {
             auto result = Napi::Object::New(env);
@@ -111,6 +111,8 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
       set("image_cache_bytes", use.image_cache_bytes);
       set("rss_bytes", use.rss_bytes);
       set("peak_rss_bytes", use.peak_rss_bytes);
+      set("device_bytes", use.device_bytes);
+      set("peak_device_bytes", use.peak_device_bytes);
       return result;
     };
   });

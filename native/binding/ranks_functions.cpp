@@ -80,11 +80,12 @@ Napi::Value close_ranks(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-std::shared_ptr<collectives::ProcessGroup> training_group_argument(const Napi::CallbackInfo& info, size_t index) {
+std::shared_ptr<collectives::ProcessGroup> training_group_argument(const Napi::CallbackInfo& info, size_t index,
+                                                                   at::Device device) {
   if (info[index].IsNull() || info[index].IsUndefined()) return std::make_shared<collectives::SingleProcess>();
   const auto handle = ranks_argument(info, index);
   TORCH_CHECK(handle->ranks != nullptr, "the ranks are closed");
-  return handle->ranks->training();
+  return handle->ranks->training(device);
 }
 
 void init_ranks_functions(Napi::Env env, Napi::Object exports) {

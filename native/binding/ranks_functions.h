@@ -16,7 +16,8 @@ struct RanksHandle {
 };
 
 // null or undefined: one process alone.
-std::shared_ptr<collectives::ProcessGroup> training_group_argument(const Napi::CallbackInfo& info, size_t index);
+std::shared_ptr<collectives::ProcessGroup> training_group_argument(const Napi::CallbackInfo& info, size_t index,
+                                                                   at::Device device);
 
 void init_ranks_functions(Napi::Env env, Napi::Object exports);
 

@@ -5,11 +5,10 @@
 
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include "collectives/buckets.h"
+
 namespace sightloop::collectives {
 namespace {
-
-// Tensors below this many elements travel together.
-constexpr int64_t kBucketElements = int64_t{1} << 20;
 
 c10::intrusive_ptr<c10d::ProcessGroupGloo::Options> gloo_options(const std::string& address,
                                                                  const std::string& interface,
@@ -33,23 +32,11 @@ class Gloo final : public GlooGroup {
   void max(std::span<double> values) override { reduce(values, c10d::ReduceOp::MAX); }
 
   void sum(const std::vector<at::Tensor>& tensors) override {
-    const at::NoGradGuard no_grad;
-    std::vector<Bucket> buckets;
-    for (const auto& tensor : tensors) {
-      const bool alone = tensor.numel() >= kBucketElements && tensor.is_contiguous();
-      if (alone || buckets.empty() || buckets.back().elements >= kBucketElements) buckets.emplace_back();
-      buckets.back().add(tensor);
-      if (alone) buckets.back().elements = kBucketElements;  // closed
-    }
-    std::vector<c10::intrusive_ptr<c10d::Work>> under_way;
-    for (auto& bucket : buckets) {
-      std::vector<at::Tensor> whole = {bucket.flat()};
-      under_way.push_back(checked([&] { return group_->allreduce(whole); }));
-    }
-    for (size_t i = 0; i < buckets.size(); ++i) {
-      checked([&] { return under_way[i]->wait(); });
-      buckets[i].give_back();
-    }
+    sum_in_buckets(tensors, [this](const at::Tensor& flat) {
+      std::vector<at::Tensor> whole = {flat};
+      const auto work = checked([&] { return group_->allreduce(whole); });
+      return [this, work] { checked([&] { return work->wait(); }); };
+    });
   }
 
   void reduce_scatter(const at::Tensor& all, at::Tensor& own) override {
@@ -77,31 +64,6 @@ class Gloo final : public GlooGroup {
   }
 
  private:
-  struct Bucket {
-    std::vector<at::Tensor> tensors;
-    int64_t elements = 0;
-    at::Tensor together;
-
-    void add(const at::Tensor& tensor) {
-      tensors.push_back(tensor);
-      elements += tensor.numel();
-    }
-    at::Tensor flat() {
-      if (tensors.size() == 1 && tensors[0].is_contiguous()) return tensors[0].view({-1});
-      std::vector<at::Tensor> parts;
-      for (const auto& tensor : tensors) parts.push_back(tensor.reshape({-1}));
-      return together = at::cat(parts);
-    }
-    void give_back() {
-      if (!together.defined()) return;
-      int64_t begin = 0;
-      for (auto& tensor : tensors) {
-        tensor.copy_(together.narrow(0, begin, tensor.numel()).view(tensor.sizes()));
-        begin += tensor.numel();
-      }
-    }
-  };
-
   void reduce(std::span<double> values, c10d::ReduceOp::RedOpType what) {
     std::vector<at::Tensor> whole = {
         at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, at::TensorOptions().dtype(at::kDouble))};
@@ -110,17 +72,10 @@ class Gloo final : public GlooGroup {
     checked([&] { return group_->allreduce(whole, options)->wait(); });
   }
 
-  // A lost connection is a failure of the run, not of this program.
   template <typename Call>
   auto checked(const Call& call) -> decltype(call()) {
-    try {
-      return call();
-    } catch (const std::exception& error) {
-      TORCH_CHECK(false, "rank ", rank(), " lost its connection to another rank: ", first_line(error.what()));
-    }
+    return connected(rank(), call);
   }
-
-  static std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
 };

@@ -12,6 +12,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include "collectives/gloo.h"
+#include "collectives/nccl.h"
 #include "core/check.h"
 
 namespace sightloop::collectives {
@@ -159,6 +160,7 @@ struct Ranks::Connection {
   std::string local_address;
   c10::intrusive_ptr<c10d::Store> store;
   std::shared_ptr<GlooGroup> training, control;
+  milliseconds timeout;
 };
 
 Ranks::Ranks(const RendezvousOptions& options) : connection_(std::make_unique<Connection>()) {
@@ -173,6 +175,7 @@ Ranks::Ranks(const RendezvousOptions& options) : connection_(std::make_unique<Co
     return connect_gloo(store, options.rank, options.world_size, made.local_address, options.interface,
                         options.collective_timeout);
   };
+  made.timeout = options.collective_timeout;
   made.training = group("training");
   made.control = group("control");
 }
@@ -182,7 +185,12 @@ Ranks::~Ranks() = default;
 int Ranks::rank() const { return connection_->training->rank(); }
 int Ranks::world_size() const { return connection_->training->world_size(); }
 const std::string& Ranks::local_address() const { return connection_->local_address; }
-std::shared_ptr<ProcessGroup> Ranks::training() const { return connection_->training; }
+std::shared_ptr<ProcessGroup> Ranks::training(c10::Device device) const {
+  const auto& host = connection_->training;
+  if (!device.is_cuda()) return host;
+  const auto store = c10::make_intrusive<c10d::PrefixStore>("devices", connection_->store);
+  return connect_nccl(store, host, device, connection_->timeout);
+}
 std::vector<at::Tensor> Ranks::exchange(const at::Tensor& bytes) { return connection_->control->exchange(bytes); }
 
 }  // namespace sightloop::collectives

@@ -34,7 +34,8 @@ class Ranks {
   // This host, as the others reach it.
   const std::string& local_address() const;
 
-  std::shared_ptr<ProcessGroup> training() const;
+  // For tensors on `device`.
+  std::shared_ptr<ProcessGroup> training(c10::Device device) const;
   //   bytes uint8 [n], n of each rank's own   returns every rank's, by rank
   std::vector<at::Tensor> exchange(const at::Tensor& bytes);
 

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "core/device.h"
 #include "kernels/kernels.h"
 #include "models/load.h"
 #include "models/lora.h"
@@ -71,6 +72,7 @@ Engine::Engine(EngineOptions options, const models::Progress& progress,
       ranks_(std::move(ranks)),
       images_(options_.image_processor, options_.image_cache_bytes) {
   at::set_num_threads(options_.threads > 0 ? options_.threads : static_cast<int>(std::thread::hardware_concurrency()));
+  core::use_device(options_.storage.device);
   config_ = models::read_config(options_.model_path);
   load_weights(progress);
   TORCH_CHECK(policy_->spec().spatial_merge_size == options_.image_processor.merge_size, options_.model_path,

@@ -31,6 +31,7 @@ struct ModelInfo {
 struct MemoryUse {
   int64_t weights_bytes, reference_bytes, optimizer_bytes, gradient_bytes, kv_cache_bytes, image_cache_bytes;
   int64_t rss_bytes, peak_rss_bytes;
+  int64_t device_bytes, peak_device_bytes;  // 0 on the CPU
 };
 
 class Engine {

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "checkpoint/safetensors.h"
+#include "core/device.h"
 #include "core/stop.h"
 #include "engine/engine.h"
 
@@ -169,6 +170,7 @@ MemoryUse Engine::memory() const {
   int64_t kv_bytes = 0;
   for (const auto& session : sessions_)
     if (const auto open = session.lock()) kv_bytes += open->cache_bytes();
+  const auto on_device = core::device_use(policy_->device()).value_or(core::DeviceUse{});
   return {.weights_bytes = bytes_of(*policy_),
           .reference_bytes = reference_ ? bytes_apart(*reference_, *policy_) : 0,
           .optimizer_bytes = optimizer_->bytes(),
@@ -176,7 +178,9 @@ MemoryUse Engine::memory() const {
           .kv_cache_bytes = kv_bytes,
           .image_cache_bytes = images_.bytes(),
           .rss_bytes = resident_bytes("VmRSS"),
-          .peak_rss_bytes = resident_bytes("VmHWM")};
+          .peak_rss_bytes = resident_bytes("VmHWM"),
+          .device_bytes = on_device.bytes,
+          .peak_device_bytes = on_device.peak_bytes};
 }
 
 int64_t init_model(const std::string& folder, uint64_t seed, at::ScalarType dtype, const models::Progress& progress) {

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "core/device_memory.h"
+#include "core/device.h"
 #include "kernels/kernels.h"
 
 namespace sightloop::rollout {

@@ -1,4 +1,4 @@
-#include "core/device_memory.h"
+#include "core/device.h"
 
 #ifdef SIGHTLOOP_CUDA
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -37,11 +37,16 @@ std::optional<DeviceUse> device_use(c10::Device device) {
 
 int cuda_devices() { return c10::cuda::device_count(); }
 
+void use_device(c10::Device device) {
+  if (device.is_cuda()) c10::cuda::set_device(device.index());
+}
+
 #else
 
 std::optional<int64_t> free_device_bytes(c10::Device /*device*/) { return std::nullopt; }
 std::optional<DeviceUse> device_use(c10::Device /*device*/) { return std::nullopt; }
 int cuda_devices() { return 0; }
+void use_device(c10::Device /*device*/) {}
 
 #endif
 

@@ -10,10 +10,12 @@ namespace sightloop::core {
 std::optional<int64_t> free_device_bytes(c10::Device device);
 // Bytes that tensors hold there, and the most they have held; nothing for other devices.
 struct DeviceUse {
-  int64_t bytes, peak_bytes;
+  int64_t bytes = 0, peak_bytes = 0;
 };
 std::optional<DeviceUse> device_use(c10::Device device);
 // CUDA devices that this build can use; 0 for a build without CUDA.
 int cuda_devices();
+// Kernels of this thread run on `device` from now on; nothing to do for the CPU.
+void use_device(c10::Device device);
 
 }  // namespace sightloop::core
