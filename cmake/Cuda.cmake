@@ -7,10 +7,10 @@ endif()
 if(NOT EXISTS ${SIGHTLOOP_LIBTORCH}/lib/libtorch_cuda.so)
   message(FATAL_ERROR "SIGHTLOOP_LIBTORCH='${SIGHTLOOP_LIBTORCH}' was built without CUDA: it holds no lib/libtorch_cuda.so")
 endif()
+enable_language(CUDA)
 set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # the one that libtorch uses, below
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
-enable_language(CUDA)
 # cmake before 3.26 does not know that nvcc speaks C++20.
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
 set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)

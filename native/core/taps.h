@@ -12,7 +12,8 @@ struct Taps {
 };
 
 inline void tap(Taps* taps, const std::string& name, const at::Tensor& value) {
-  if (taps != nullptr) taps->tensors[name] = value.detach().to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  if (taps != nullptr)
+    taps->tensors[name] = value.detach().to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
 
 }  // namespace sightloop::core

@@ -45,9 +45,9 @@ torch::autograd::variable_list backward(const at::Tensor& gradient, const at::Te
     const auto dtype = query.scalar_type();
     return {d.query.to(dtype), d.key.to(dtype), d.value.to(dtype), at::Tensor()};
   }
-  const auto d = shared_prompt_backward(gradient.contiguous(), query, key, value,
-                                        {.output = attended.output, .log_sum = attended.log_sum}, *layout.groups,
-                                        layout.causal);
+  const auto d =
+      shared_prompt_backward(gradient.contiguous(), query, key, value,
+                             {.output = attended.output, .log_sum = attended.log_sum}, *layout.groups, layout.causal);
   return {d.query, d.key, d.value, at::Tensor()};
 }
 

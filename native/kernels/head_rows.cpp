@@ -7,6 +7,7 @@
 
 #include "core/cpu.h"
 #include "core/lanes.h"
+#include "kernels/cuda.h"
 #include "kernels/row_sums.h"
 
 namespace sightloop::kernels {
@@ -78,6 +79,11 @@ HeadRows HeadRows::narrow(int64_t begin, int64_t count) const {
 }
 
 void sum_rows(const at::Tensor& logits, const at::Tensor& targets, const HeadRows& rows) {
+  if (logits.is_cuda()) {
+    auto results = rows;
+    return cuda::head_row_sums(logits, targets, /*inverse_temperature=*/1, results.logprobs, results.entropy,
+                               results.log_sums, /*begin=*/0);
+  }
   if (!logits.is_cpu()) return sum_rows_reference(logits, targets, rows);
   const auto vocabulary = logits.size(1);
   at::parallel_for(0, logits.size(0), 1, [&](int64_t first, int64_t last) {
@@ -94,6 +100,9 @@ void sum_rows(const at::Tensor& logits, const at::Tensor& targets, const HeadRow
 
 void differentiate_rows(at::Tensor& logits, const at::Tensor& targets, const HeadRows& rows,
                         const at::Tensor& dlogprobs, const at::Tensor& dentropy) {
+  if (logits.is_cuda())
+    return cuda::head_differentiate(logits, targets, rows.log_sums, rows.entropy, dlogprobs, dentropy, /*begin=*/0,
+                                    /*inverse_temperature=*/1);
   if (!logits.is_cpu()) return differentiate_rows_reference(logits, targets, rows, dlogprobs, dentropy);
   const auto vocabulary = logits.size(1);
   at::parallel_for(0, logits.size(0), 1, [&](int64_t first, int64_t last) {

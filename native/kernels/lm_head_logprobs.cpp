@@ -57,7 +57,8 @@ class HeadFunction : public torch::autograd::Function<HeadFunction> {
     const auto temperature = context->saved_data["temperature"].toDouble();
     const auto rows = hidden.size(0), step = chunk_rows(weight);
     const auto scaled = [&](const at::Tensor& gradient) {
-      return gradient.defined() ? gradient.to(at::kFloat).div(temperature).contiguous() : at::zeros_like(results.entropy);
+      return gradient.defined() ? gradient.to(at::kFloat).div(temperature).contiguous()
+                                : at::zeros_like(results.entropy);
     };
     const auto dlogprobs = scaled(gradients[0]), dentropy = scaled(gradients[1]);
     at::Tensor dhidden, dweight;
@@ -89,8 +90,8 @@ HeadLogprobs lm_head_logprobs(const at::Tensor& hidden, const at::Tensor& weight
   TORCH_CHECK(
       targets.numel() == 0 || (targets.min().item<int64_t>() >= 0 && targets.max().item<int64_t>() < weight.size(0)),
       "lm_head_logprobs: a target is outside the vocabulary of ", weight.size(0));
-  const auto results = HeadFunction::apply(hidden.contiguous(), weight, targets.to(hidden.device()).contiguous(),
-                                           temperature, products);
+  const auto results =
+      HeadFunction::apply(hidden.contiguous(), weight, targets.to(hidden.device()).contiguous(), temperature, products);
   return {.logprobs = results[0], .entropy = results[1]};
 }
 

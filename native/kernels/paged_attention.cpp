@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/cpu.h"
 #include "kernels/attention_row.h"
+#include "kernels/cuda.h"
 #include "kernels/kernels.h"
 #include "kernels/paged.h"
 #include "kernels/tiles.h"
@@ -199,6 +200,8 @@ at::Tensor paged_attention(const at::Tensor& query, const at::Tensor& key_cache,
   core::check_shape(block_table, {slots, -1}, "paged_attention.block_table");
   core::check_shape(prompt_lengths, {slots}, "paged_attention.prompt_lengths");
   core::check_shape(completion_lengths, {slots}, "paged_attention.completion_lengths");
+  if (query.is_cuda())
+    return cuda::paged_attention(query, key_cache, value_cache, block_table, prompt_lengths, completion_lengths);
   if (!query.is_cpu())
     return paged_attention_reference(query, key_cache, value_cache, block_table, prompt_lengths, completion_lengths);
   const Lengths lengths{.table = block_table.data_ptr<int32_t>(),

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "kernels/cuda.h"
 #include "kernels/kernels.h"
 #include "kernels/paged.h"
 
@@ -75,6 +76,7 @@ void store_paged(at::Tensor& key_cache, at::Tensor& value_cache, const at::Tenso
   core::check_shape(key, {-1, key_cache.size(1), key_cache.size(2)}, "store_paged.key");
   core::check_shape(value, key.sizes(), "store_paged.value");
   TORCH_INTERNAL_ASSERT(rows.size(0) <= key.size(0) && key.stride(2) == 1 && value.stride(2) == 1);
+  if (key_cache.is_cuda()) return cuda::store_paged(key_cache, value_cache, rows, key, value);
   if (!key_cache.is_cpu()) return store_reference(key_cache, value_cache, rows, key, value);
   if (key_cache.scalar_type() == at::kBFloat16)
     store_rows<c10::BFloat16>(key_cache, value_cache, rows, key, value);

@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/cpu.h"
 #include "core/lanes.h"
+#include "kernels/cuda.h"
 #include "kernels/kernels.h"
 
 namespace sightloop::kernels {
@@ -52,7 +53,12 @@ SIGHTLOOP_CPU_CLONES void backward_rows(const float* dy, const float* x, const f
 constexpr int64_t kRowsPerTask = 64;
 
 // x [T, D] contiguous   returns y [T, D] and the rows' scales [T]
-std::pair<at::Tensor, at::Tensor> forward_float(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+std::pair<at::Tensor, at::Tensor> normalise(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  if (x.is_cuda()) {
+    at::Tensor scales;
+    const auto y = cuda::rms_norm(x, weight, epsilon, &scales);
+    return {y, scales};
+  }
   const auto width = x.size(-1), rows = x.numel() / width;
   auto y = at::empty_like(x);
   auto scales = at::empty({rows}, x.options());
@@ -67,7 +73,7 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             double epsilon) {
-    const auto [y, scales] = forward_float(x, weight, epsilon);
+    const auto [y, scales] = normalise(x, weight, epsilon);
     context->save_for_backward({x, weight, scales});
     return y;
   }
@@ -77,6 +83,10 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
     const auto saved = context->get_saved_variables();
     const auto &x = saved[0], &weight = saved[1], &scales = saved[2];
     const auto dy = gradients[0].contiguous();
+    if (x.is_cuda()) {
+      const auto d = cuda::rms_norm_backward(dy, x, weight, scales);
+      return {d.x, d.weight, at::Tensor()};
+    }
     const auto rows = x.numel() / x.size(-1), width = x.size(-1);
     const auto tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
     auto dx = at::empty_like(x);
@@ -104,11 +114,10 @@ at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, dou
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
   core::check_shape(weight, {x.size(-1)}, "rms_norm.weight");
-  const bool fused = x.is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat;
+  const bool fused = x.is_cuda() || (x.is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat);
   if (!fused) return rms_norm_reference(x, weight, epsilon);
   const auto input = x.contiguous();
-  return at::GradMode::is_enabled() ? RmsNorm::apply(input, weight, epsilon)
-                                    : forward_float(input, weight, epsilon).first;
+  return at::GradMode::is_enabled() ? RmsNorm::apply(input, weight, epsilon) : normalise(input, weight, epsilon).first;
 }
 
 }  // namespace sightloop::kernels

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/cpu.h"
+#include "kernels/cuda.h"
 #include "kernels/kernels.h"
 
 namespace sightloop::kernels {
@@ -26,6 +27,7 @@ SIGHTLOOP_CPU_CLONES void rotate_rows(const float* x, int64_t stride, const floa
 }
 
 at::Tensor rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, float sign) {
+  if (x.is_cuda()) return cuda::rotate(x.stride(2) == 1 ? x : x.contiguous(), cos, sin, sign);
   const bool packed = x.stride(2) == 1 && x.stride(1) == x.size(2);
   const auto input = packed ? x : x.contiguous();
   const auto rows = x.size(0), heads = x.size(1), width = x.size(2);
@@ -63,7 +65,8 @@ at::Tensor rotate_reference(const at::Tensor& x, const at::Tensor& cos, const at
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   core::check_shape(cos, {x.size(0), x.size(2) / 2}, "rotate.cos");
   core::check_shape(sin, {x.size(0), x.size(2) / 2}, "rotate.sin");
-  const bool fused = x.is_cpu() && x.scalar_type() == at::kFloat && cos.is_contiguous() && sin.is_contiguous();
+  const bool fused =
+      (x.is_cuda() || (x.is_cpu() && x.scalar_type() == at::kFloat)) && cos.is_contiguous() && sin.is_contiguous();
   if (!fused) return rotate_reference(x, cos, sin);
   return at::GradMode::is_enabled() ? Rotate::apply(x, cos, sin) : rotated(x, cos, sin, 1.0F);
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda.h"
+
 namespace sightloop::kernels {
 namespace {
 
@@ -48,9 +50,9 @@ void each_segment(const at::Tensor& query, const at::Tensor& key, const at::Tens
 
 SegmentAttention by_products(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                              const Segments& segments) {
-  SegmentAttention result{.output = at::zeros_like(query, at::MemoryFormat::Contiguous),
-                          .log_sum = at::full({query.size(1), query.size(0)}, -INFINITY,
-                                              query.options().dtype(at::kFloat))};
+  SegmentAttention result{
+      .output = at::zeros_like(query, at::MemoryFormat::Contiguous),
+      .log_sum = at::full({query.size(1), query.size(0)}, -INFINITY, query.options().dtype(at::kFloat))};
   each_segment(query, key, value, segments, [&](const Products& x, int64_t first, int64_t) {
     const auto scores = x.scores(segments.causal);
     const auto rows = scores.size(1);
@@ -129,6 +131,10 @@ SegmentGradient attend_segments_backward(const at::Tensor& gradient, const at::T
 }
 
 SegmentAttention merge(const SegmentAttention& a, const SegmentAttention& b) {
+  if (a.output.is_cuda()) {
+    const auto [output, log_sum] = cuda::merge_attention(a.output, a.log_sum.t(), b.output, b.log_sum.t());
+    return {.output = output, .log_sum = log_sum.t()};
+  }
   const auto log_sum = at::logaddexp(a.log_sum, b.log_sum);  // [N, Tq]
   const auto share = [&](const SegmentAttention& part) {     // [Tq, N, 1]
     return (part.log_sum - log_sum).exp().t().unsqueeze(2);

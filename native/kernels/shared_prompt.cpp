@@ -51,9 +51,9 @@ SegmentAttention shared_prompt_forward(const at::Tensor& query, const at::Tensor
   if (part.empty) return result;
   const auto of_prompt = attend_segments(query.index_select(0, part.queries), key.index_select(0, part.keys),
                                          value.index_select(0, part.keys), part.segments);
-  const auto merged = merge({.output = result.output.index_select(0, part.queries),
-                             .log_sum = result.log_sum.index_select(1, part.queries)},
-                            of_prompt);
+  const auto merged = merge(
+      {.output = result.output.index_select(0, part.queries), .log_sum = result.log_sum.index_select(1, part.queries)},
+      of_prompt);
   result.output.index_copy_(0, part.queries, merged.output);
   result.log_sum.index_copy_(1, part.queries, merged.log_sum);
   return result;
@@ -65,12 +65,11 @@ SegmentGradient shared_prompt_backward(const at::Tensor& gradient, const at::Ten
   auto d = attend_segments_backward(gradient, query, key, value, result, own_segments(groups, causal));
   const PromptPart part(groups, query.device());
   if (part.empty) return d;
-  const auto of_prompt =
-      attend_segments_backward(gradient.index_select(0, part.queries), query.index_select(0, part.queries),
-                               key.index_select(0, part.keys), value.index_select(0, part.keys),
-                               {.output = result.output.index_select(0, part.queries),
-                                .log_sum = result.log_sum.index_select(1, part.queries)},
-                               part.segments);
+  const auto of_prompt = attend_segments_backward(
+      gradient.index_select(0, part.queries), query.index_select(0, part.queries), key.index_select(0, part.keys),
+      value.index_select(0, part.keys),
+      {.output = result.output.index_select(0, part.queries), .log_sum = result.log_sum.index_select(1, part.queries)},
+      part.segments);
   d.query.index_add_(0, part.queries, of_prompt.query);
   d.key.index_add_(0, part.keys, of_prompt.key);
   d.value.index_add_(0, part.keys, of_prompt.value);

@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/cpu.h"
 #include "core/lanes.h"
+#include "kernels/cuda.h"
 #include "kernels/kernels.h"
 
 namespace sightloop::kernels {
@@ -52,7 +53,8 @@ SIGHTLOOP_CPU_CLONES void backward_rows(const float* dy, const float* gate_up, f
 
 int64_t rows_per_task(int64_t width) { return std::max<int64_t>(1, kElementsPerTask / width); }
 
-at::Tensor forward_float(const at::Tensor& gate_up) {
+at::Tensor activate(const at::Tensor& gate_up) {
+  if (gate_up.is_cuda()) return cuda::swiglu(gate_up);
   const auto rows = gate_up.size(0), width = gate_up.size(1) / 2;
   auto y = at::empty({rows, width}, gate_up.options());
   at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
@@ -67,11 +69,12 @@ class Swiglu : public torch::autograd::Function<Swiglu> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& gate_up) {
     context->save_for_backward({gate_up});
-    return forward_float(gate_up);
+    return activate(gate_up);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     const auto gate_up = context->get_saved_variables()[0], dy = gradients[0].contiguous();
+    if (dy.is_cuda()) return {cuda::swiglu_backward(gate_up, dy)};
     const auto rows = dy.size(0), width = dy.size(1);
     auto d = at::empty_like(gate_up);
     at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
@@ -91,9 +94,10 @@ at::Tensor swiglu_reference(const at::Tensor& gate_up) {
 
 at::Tensor swiglu(const at::Tensor& gate_up) {
   core::check_shape(gate_up, {-1, -1}, "swiglu.gate_up");
-  if (!gate_up.is_cpu() || gate_up.scalar_type() != at::kFloat) return swiglu_reference(gate_up);
+  const bool fused = gate_up.is_cuda() || (gate_up.is_cpu() && gate_up.scalar_type() == at::kFloat);
+  if (!fused) return swiglu_reference(gate_up);
   const auto input = gate_up.contiguous();
-  return at::GradMode::is_enabled() ? Swiglu::apply(input) : forward_float(input);
+  return at::GradMode::is_enabled() ? Swiglu::apply(input) : activate(input);
 }
 
 }  // namespace sightloop::kernels

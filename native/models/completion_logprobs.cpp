@@ -10,8 +10,8 @@ kernels::HeadLogprobs completion_logprobs(const Model& model, const core::Packed
   const auto embedded = model.embed(packed.token_ids, image_features);
   const auto hidden = model.forward(embedded, packed.positions, context, nullptr);
   const auto& head = model.head();
-  return kernels::lm_head_logprobs(hidden.index_select(0, packed.predicting_rows.to(hidden.device())), head.weight, packed.targets,
-                                   temperature, head.products);
+  return kernels::lm_head_logprobs(hidden.index_select(0, packed.predicting_rows.to(hidden.device())), head.weight,
+                                   packed.targets, temperature, head.products);
 }
 
 }  // namespace sightloop::models

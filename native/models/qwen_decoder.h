@@ -36,7 +36,7 @@ class QwenDecoder {
   at::Tensor embeddings_;  // [V, D]
   std::vector<modules::Block> blocks_;
   modules::RmsNorm norm_;
-  modules::Linear head_;    // [V, D]
+  modules::Linear head_;  // [V, D]
   modules::RotaryTable rotary_;
 };
 

@@ -1,5 +1,6 @@
 import { algorithmSchema } from "../config/algorithms.js";
 import { defaultThreads } from "../engine/addon.js";
+import type { DeviceChoice } from "../engine/device.js";
 import type { Deterministic, Dtype, EngineOptions, LoraOptions } from "../engine/engine.js";
 import { openEngine } from "../engine/native-engine.js";
 import { loadProcessor, type Processor } from "../pipeline/data/processor.js";
@@ -18,6 +19,7 @@ export interface StepOptions extends StepWork {
   readonly trainable: "all" | "language_model";
   readonly tokens_per_microbatch: number;
   readonly dtype: Dtype;
+  readonly device: DeviceChoice;
   readonly deterministic: Deterministic;
   readonly activation_checkpointing: boolean;
   /** Trained in place of the language model's weights; operations are counted as if those were trained. */
@@ -91,9 +93,9 @@ export async function measureSteps(
       grids: images.map(({ image_grid_thw: [, height, width] }) => [height, width]),
     }));
     const { num_parameters, num_trainable_parameters } = engine.model;
-    const { peak_rss_bytes } = await engine.memory();
+    const { peak_rss_bytes, peak_device_bytes } = await engine.memory();
     return {
-      ...{ num_parameters, num_trainable_parameters, threads, load_seconds, peak_rss_bytes, prompt_tokens },
+      ...{ num_parameters, num_trainable_parameters, threads, load_seconds, peak_rss_bytes, peak_device_bytes, prompt_tokens },
       ...{ image_tokens: groups[0]!.image_tokens, groups, shapes, steps: measured.slice(1).map((step) => step.times) },
       costs: phaseCosts(shapes, groups, rowsAtOnce(shapes, groups, options), options.trainable === "all"),
     };
@@ -150,6 +152,7 @@ function engineOptions(options: StepOptions, processor: Processor, threads: numb
       threads,
       image_cache_bytes: 2 ** 28,
       dtype: options.dtype,
+      device: options.device,
       activation_checkpointing: options.activation_checkpointing,
       pack_weights: true,
       deterministic: options.deterministic,

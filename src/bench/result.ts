@@ -10,6 +10,8 @@ export interface BenchResult {
   /** Tokenizer, weights, reference. */
   readonly load_seconds: number;
   readonly peak_rss_bytes: number;
+  /** Held by tensors on an NVIDIA device; 0 on the CPU. */
+  readonly peak_device_bytes: number;
   /** Of each prompt; image tokens are part of it. */
   readonly prompt_tokens: number;
   readonly image_tokens: number;

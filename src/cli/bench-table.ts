@@ -60,7 +60,7 @@ function explanation(result: BenchResult): readonly string[] {
   const bandwidth = result.limits.read_bytes_per_second;
   const decode = result.phases.find(({ name }) => name === "decode")!;
   return [
-    `load ${result.load_seconds.toPrecision(3)} s; peak resident memory ${gib(result.peak_rss_bytes)}; memory is read at ${giga(bandwidth)} GB/s, of which decode reaches ${share(decode.share_of_bandwidth)}`,
+    `load ${result.load_seconds.toPrecision(3)} s; peak resident memory ${gib(result.peak_rss_bytes)}${result.peak_device_bytes > 0 ? `, on the device ${gib(result.peak_device_bytes)}` : ""}; memory is read at ${giga(bandwidth)} GB/s, of which decode reaches ${share(decode.share_of_bandwidth)}`,
     "limit: the rate of this phase's own matrix products, measured in this run, weighted by their operations. The rest goes to:",
     ...result.phases.filter(({ name }) => name in rest_goes_to).map((phase) => restLine(phase, result.phases)),
     "Prompts and images count once a group, as they are computed; operations computed again to save memory do not count.",

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bench, type BenchOptions } from "../bench/bench.js";
 import { type Sweep, sweep } from "../bench/sweep.js";
+import type { DeviceChoice } from "../engine/device.js";
 import type { Deterministic, Dtype } from "../engine/engine.js";
 import { libtorchVersion } from "../engine/ceilings.js";
 import { UserError } from "../errors.js";
@@ -28,6 +29,7 @@ export interface BenchArguments {
   readonly reference: boolean;
   readonly "tokens-per-microbatch": number;
   readonly dtype: Dtype;
+  readonly device: DeviceChoice;
   readonly deterministic: Deterministic;
   readonly "activation-checkpointing": boolean;
   readonly sweep: Sweep | undefined;
@@ -94,7 +96,7 @@ const benchOptions = (args: BenchArguments, model_path: string): BenchOptions =>
   ...{ steps: args.steps, trainable: args.trainable, with_reference: args.reference, threads: args.threads },
   ...{ tokens_per_microbatch: args["tokens-per-microbatch"], seed: args.seed, limit_seconds },
   ...{
-    dtype: args.dtype,
+    ...{ dtype: args.dtype, device: args.device },
     deterministic: args.deterministic,
     activation_checkpointing: args["activation-checkpointing"],
   },
@@ -119,6 +121,6 @@ const commandOf = (args: BenchArguments): string =>
     ...(args["prompt-tokens"] === undefined ? [] : [`--prompt-tokens ${args["prompt-tokens"]}`]),
     `--steps ${args.steps} --trainable ${args.trainable}${args.reference ? "" : " --no-reference"}`,
     `--tokens-per-microbatch ${args["tokens-per-microbatch"]} --seed ${args.seed} --threads ${args.threads}`,
-    `--dtype ${args.dtype} --deterministic ${args.deterministic}${args["activation-checkpointing"] ? " --activation-checkpointing" : ""}`,
+    `--dtype ${args.dtype} --device ${args.device} --deterministic ${args.deterministic}${args["activation-checkpointing"] ? " --activation-checkpointing" : ""}`,
     ...(args.sweep === undefined ? [] : [`--sweep ${args.sweep}`]),
   ].join(" ");

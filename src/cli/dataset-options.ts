@@ -1,6 +1,7 @@
+import type { DeviceChoice } from "../engine/device.js";
 import type { Dtype } from "../engine/engine.js";
 import { adapterOption } from "./adapter.js";
-import { dtypeOption } from "./dtype.js";
+import { deviceOption, dtypeOption } from "./dtype.js";
 import { type numberCheck, whole } from "./numbers.js";
 
 /** Arguments of the commands that sample completions for a dataset. */
@@ -14,6 +15,7 @@ export interface DatasetArguments {
   readonly "max-concurrent-completions": number;
   readonly "system-prompt": string | undefined;
   readonly dtype: Dtype;
+  readonly device: DeviceChoice;
   readonly seed: number;
   readonly threads: number;
 }
@@ -28,6 +30,7 @@ export const datasetOptions = {
   "max-concurrent-completions": { type: "number", default: 64 },
   "system-prompt": { type: "string", describe: "instead of the chat template's own" },
   dtype: dtypeOption,
+  device: deviceOption,
   seed: { type: "number", default: 0 },
   threads: { type: "number", default: 0, describe: "0 takes all cores" },
 } as const;

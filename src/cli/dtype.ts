@@ -5,6 +5,13 @@ export const dtypeOption = {
   describe: "of weights and activations: bfloat16 takes half the memory, float32 is usually faster on a CPU",
 };
 
+/** Where a model is computed, as an option of a command. */
+export const deviceOption = {
+  choices: ["auto", "cpu", "cuda"] as const,
+  default: "auto" as const,
+  describe: "where to compute; auto: on an NVIDIA device where the addon was built for one and finds one",
+};
+
 /** What repeats bit for bit, as an option of a command. */
 export const deterministicOption = {
   choices: ["run", "batch_invariant"] as const,

@@ -44,13 +44,13 @@ export async function evaluateModel(args: EvaluateArguments): Promise<void> {
   const { signal } = interrupt;
   using download = downloadBar();
   const hub = { signal, on_progress: download.show };
-  const { seed, threads, dtype, deterministic } = args;
+  const { seed, threads, dtype, device, deterministic } = args;
   try {
     const dataset = await openDataset(dataset_config, { base_folder: process.cwd(), hub });
     using loading = loadingBar(`loading ${args.model}`);
     const opening = { signal, on_progress: loading.show };
     await using model = await openInference(
-      { model_path: args.model, adapter_path: args.adapter, seed, threads, dtype, deterministic, hub },
+      { model_path: args.model, adapter_path: args.adapter, seed, threads, dtype, device, deterministic, hub },
       opening,
     );
     loading.clear();

@@ -1,3 +1,4 @@
+import type { DeviceChoice } from "../engine/device.js";
 import type { Deterministic, Dtype } from "../engine/engine.js";
 import { UserError } from "../errors.js";
 import { buildPrompts } from "../pipeline/data/prompts.js";
@@ -19,6 +20,7 @@ export interface GenerateArguments {
   readonly "top-k": number;
   readonly "max-completion-tokens": number;
   readonly dtype: Dtype;
+  readonly device: DeviceChoice;
   readonly deterministic: Deterministic;
   readonly seed: number;
   readonly threads: number;
@@ -35,12 +37,12 @@ export async function generate(args: GenerateArguments): Promise<void> {
   using interrupt = untilInterrupted();
   const { signal } = interrupt;
   try {
-    const { model: model_path, adapter: adapter_path, seed, threads, dtype, deterministic } = args;
+    const { model: model_path, adapter: adapter_path, seed, threads, dtype, device, deterministic } = args;
     using loading = loadingBar(`loading ${model_path}`);
     using download = downloadBar();
     const hub = { signal, on_progress: download.show };
     await using model = await openInference(
-      { model_path, adapter_path, seed, threads, dtype, deterministic, hub },
+      { model_path, adapter_path, seed, threads, dtype, device, deterministic, hub },
       { signal, on_progress: loading.show },
     );
     loading.clear();

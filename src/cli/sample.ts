@@ -43,10 +43,10 @@ export async function sample(args: SampleArguments): Promise<void> {
     const hub = { signal, on_progress: download.show };
     const samples = await openDataset(dataset_config, { base_folder: process.cwd(), hub });
     using loading = loadingBar(`loading ${args.model}`);
-    const { model: model_path, adapter: adapter_path, seed, threads, dtype } = args;
+    const { model: model_path, adapter: adapter_path, seed, threads, dtype, device } = args;
     const kept = await newFolder(args.output, async (folder) => {
       await using model = await openInference(
-        { model_path, adapter_path, seed, threads, dtype, deterministic: "run", hub },
+        { model_path, adapter_path, seed, threads, dtype, device, deterministic: "run", hub },
         { signal, on_progress: loading.show },
       );
       loading.clear();

@@ -100,7 +100,7 @@ export const sftConfigSchema = z
 export type SftConfig = z.infer<typeof sftConfigSchema>;
 
 function checkCommon(
-  config: Pick<SftConfig, "steps" | "epochs" | "model" | "evaluate" | "datasets" | "checkpoint" | "deterministic">,
+  config: Pick<SftConfig, "steps" | "epochs" | "model" | "evaluate" | "datasets" | "checkpoint" | "deterministic" | "device">,
   issue: Issue,
 ): void {
   if ((config.steps === undefined) === (config.epochs === undefined))
@@ -112,6 +112,8 @@ function checkCommon(
     issue(["deterministic"], `batch_invariant needs model.dtype: float32, got ${config.model.dtype}`);
   if (config.deterministic === "batch_invariant" && config.model.lora !== null)
     issue(["deterministic"], "batch_invariant is not there for model.lora: set deterministic: run, or lora: null");
+  if (config.deterministic === "batch_invariant" && config.device === "cuda")
+    issue(["deterministic"], "batch_invariant is made for the CPU: set device: cpu, or deterministic: run");
   const contradiction = loraContradiction(config.model);
   if (contradiction !== undefined) issue(contradiction.path, contradiction.message);
   const { every_steps, splits } = config.evaluate;

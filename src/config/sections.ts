@@ -156,6 +156,8 @@ export const common = {
   epochs: z.number().positive().optional(),
   /** Where everything is written; null picks runs/<config name>-<time>. */
   run_folder: path.nullable().default(null),
+  /** Where everything is computed. auto: on an NVIDIA device where the addon was built for one and finds one. */
+  device: z.enum(["auto", "cpu", "cuda"]).default("auto"),
   /** CPU threads; 0 takes all cores. */
   threads: size.default(0),
   /** Keep a second copy of the language model's weights while sampling, in a layout that decodes faster. */

@@ -132,7 +132,9 @@ export interface Addon {
   ): Promise<number>;
   measureBandwidth(bytes: number, threads: number, seconds: number): Promise<number>;
   readonly libtorchVersion: string;
-  numerics(): Omit<Numerics, "threads">;
+  numerics(): Omit<Numerics, "threads" | "device">;
+  /** NVIDIA devices that this build can use. */
+  cudaDevices(): number;
   createStopSource(): StopSource;
   requestStop(source: StopSource): void;
 

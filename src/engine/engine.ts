@@ -3,6 +3,7 @@ import type { RolloutBatch, Scores } from "../batches/rollout.js";
 import type { TrajectoryBatch } from "../batches/trajectory.js";
 import type { Divergence } from "../errors.js";
 import type { RanksHandle } from "./addon.js";
+import type { DeviceChoice } from "./device.js";
 import type { AlgorithmOptions } from "./algorithm-options.js";
 
 /** Resize, rescale and normalisation settings, from the checkpoint's preprocessor files. */
@@ -102,6 +103,8 @@ export interface EngineOptions {
   /** Keep a reference at all: needed by `score(..., "reference")`. */
   readonly with_reference: boolean;
   readonly dtype: Dtype;
+  /** Where weights lie and everything is computed; absent: cpu. */
+  readonly device?: DeviceChoice | undefined;
   readonly image_processor: ImageProcessorSettings;
   readonly trainable: TrainableParts;
   /** In place of the language model's own weights, which stay frozen; trained if `train_language_model` is set. */
@@ -297,6 +300,9 @@ export interface MemoryUse {
   /** Resident set of the process, now and at its highest. */
   readonly rss_bytes: number;
   readonly peak_rss_bytes: number;
+  /** What tensors hold on an NVIDIA device, now and at its highest; 0 on the CPU. */
+  readonly device_bytes: number;
+  readonly peak_device_bytes: number;
 }
 
 export interface UpdateOptions extends Cancellable {

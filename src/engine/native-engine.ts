@@ -3,6 +3,7 @@ import type { PromptBatch } from "../batches/prompt.js";
 import type { RolloutBatch, Scores } from "../batches/rollout.js";
 import type { TrajectoryBatch } from "../batches/trajectory.js";
 import { type Addon, defaultThreads, type EngineHandle, loadAddon, type StopSource } from "./addon.js";
+import { deviceName } from "./device.js";
 import { promptColumns, rolloutColumns, scoresBatch, tokenFloats, trajectoryColumns } from "./columns.js";
 import type {
   Activations,
@@ -36,11 +37,15 @@ export async function openEngine(
 ): Promise<Engine> {
   const addon = loadAddon();
   const threads = options.threads > 0 ? options.threads : defaultThreads();
-  const settings = JSON.stringify({ ...options, threads });
+  const settings = JSON.stringify({ ...options, threads, device: deviceOf(options) });
   const open = (stop: StopSource | null) => addon.openEngine(settings, stop, on_progress, ranks);
   const { engine, model } = await callNative(addon, open, meanings.model, { signal });
   return new NativeEngine(addon, engine, model, options);
 }
+
+/** `batch_invariant` is made for the CPU. */
+const deviceOf = ({ device = "cpu", deterministic }: EngineOptions): string =>
+  deviceName(device === "auto" && deterministic === "batch_invariant" ? "cpu" : device);
 
 class NativeEngine implements Engine {
   readonly model: ModelInfo;

@@ -1,8 +1,10 @@
 import { defaultThreads, loadAddon } from "./addon.js";
+import { type DeviceChoice, resolvedDevice } from "./device.js";
 
 /** What the last bits of a result depend on, besides the config: another machine agrees in these or rounds otherwise. */
 export interface Numerics {
   readonly libtorch: string;
+  readonly device: "cpu" | "cuda";
   /** Of this process, as it will use them. */
   readonly threads: number;
   /** Of the addon's own kernels, as the loader dispatched them. */
@@ -12,7 +14,10 @@ export interface Numerics {
 }
 
 /** `threads`: as in EngineOptions, 0 takes all cores, or this process's share of them. */
-export const numerics = (threads: number, processes = 1): Numerics => {
+export const numerics = (threads: number, device: DeviceChoice = "cpu", processes = 1): Numerics => {
   const { libtorch, instruction_set, products } = loadAddon().numerics();
-  return { libtorch, threads: threads > 0 ? threads : defaultThreads(processes), instruction_set, products };
+  return {
+    ...{ libtorch, device: resolvedDevice(device) },
+    ...{ threads: threads > 0 ? threads : defaultThreads(processes), instruction_set, products },
+  };
 };

@@ -30,6 +30,7 @@ export function engineOptions(
     reference_path: needs.reference_path,
     with_reference: needs.with_reference,
     dtype,
+    device: config.device,
     image_processor: processor.image_processor,
     trainable,
     lora,

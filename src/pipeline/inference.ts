@@ -1,4 +1,5 @@
 import type { Deterministic, Dtype, Engine, EngineOptions, OpenOptions } from "../engine/engine.js";
+import type { DeviceChoice } from "../engine/device.js";
 import { openEngine } from "../engine/native-engine.js";
 import { locateModel } from "../hub/locate.js";
 import type { HubOptions } from "../hub/options.js";
@@ -13,6 +14,7 @@ export interface InferenceOptions {
   readonly seed: number;
   readonly threads: number;
   readonly dtype: Dtype;
+  readonly device?: DeviceChoice | undefined;
   readonly hub?: HubOptions | undefined;
   readonly deterministic: Deterministic;
 }
@@ -24,7 +26,7 @@ export interface Inference extends AsyncDisposable {
 
 /** A model to sample from: nothing is trainable, so no gradients or moments are held. */
 export async function openInference(
-  { model_path: given_path, adapter_path, seed, threads, dtype, deterministic, hub }: InferenceOptions,
+  { model_path: given_path, adapter_path, seed, threads, dtype, device, deterministic, hub }: InferenceOptions,
   opening: OpenOptions = {},
 ): Promise<Inference> {
   const { path: model_path } = await locateModel(given_path, hub);
@@ -34,7 +36,7 @@ export async function openInference(
     model_path,
     reference_path: null,
     with_reference: false,
-    dtype,
+    ...{ dtype, device },
     image_processor: processor.image_processor,
     trainable: { train_vision_tower: false, train_connector: false, train_language_model: false },
     lora: adapter_path === undefined ? null : { path: adapter_path },

@@ -44,7 +44,7 @@ const openFirst = async (
     config,
     manifest: await manifest(config.seed, {
       training_samples: num_items ?? null,
-      numerics: { ...numerics(config.threads, local_world_size), ranks: world_size },
+      numerics: { ...numerics(config.threads, config.device, local_world_size), ranks: world_size },
     }),
     resume,
     keep: { last: config.checkpoint.keep_last, best: config.checkpoint.keep_best },

@@ -61,7 +61,7 @@ async function* sftStep(
   clock.lap("update_seconds");
 
   await engine.pruneImages([]);
-  const { rss_bytes, peak_rss_bytes } = await engine.memory();
+  const { rss_bytes, peak_rss_bytes, peak_device_bytes } = await engine.memory();
   const prompts_seen = step * drawn.samples.length;
   return {
     step,
@@ -75,6 +75,7 @@ async function* sftStep(
         step_seconds: clock.total(),
         rss_bytes,
         peak_rss_bytes,
+        ...(peak_device_bytes > 0 && { peak_device_bytes }),
       },
       waited,
     ),

@@ -102,7 +102,7 @@ async function* trainStep(
   clock.lap("update_seconds");
 
   await engine.pruneImages([]);
-  const { rss_bytes, peak_rss_bytes } = await engine.memory();
+  const { rss_bytes, peak_rss_bytes, peak_device_bytes } = await engine.memory();
   const measured = measureTrajectories(trajectories, rewards, run.kl_reward_clamp);
   const num_tokens = measured["completion_length_mean"]! * trajectories.numRows;
   const prompts_seen = drawn.stream_end;
@@ -125,6 +125,7 @@ async function* trainStep(
         rollout_tokens_per_second: num_tokens / clock.laps()["rollout_seconds"]!,
         rss_bytes,
         peak_rss_bytes,
+        ...(peak_device_bytes > 0 && { peak_device_bytes }),
       },
       waited,
     ),

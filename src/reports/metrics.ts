@@ -172,6 +172,7 @@ const table = {
   rollout_tokens_per_second: measured("tokens/s", "T / rollout_seconds"),
   rss_bytes: measured("bytes", "resident memory of the process after the step"),
   peak_rss_bytes: measured("bytes", "highest resident memory so far"),
+  peak_device_bytes: measured("bytes", "most that tensors held on an NVIDIA device so far; absent on the CPU"),
 } satisfies Record<string, Metric>;
 
 export const metrics: ReadonlyMap<string, Metric> = new Map(Object.entries(table));

@@ -40,6 +40,7 @@ test("a resume on other threads says so, and what that means", async () => {
   await trainHere(config(1, 2));
   const manifest = JSON.parse(readFileSync(`${folder}/manifest.json`, "utf8")) as { numerics: object };
   expect(Object.keys(manifest.numerics).sort()).toEqual([
+    "device",
     "instruction_set",
     "libtorch",
     "products",

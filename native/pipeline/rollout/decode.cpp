@@ -17,7 +17,8 @@ int64_t Session::slots_for(int64_t active) const {
 int64_t Session::table_width() const {
   size_t widest = 1;
   if (!decoder_->runs_ahead()) {
-    for (const auto& running : active_) widest = std::max(widest, prompt_of(running).blocks.size() + running.blocks.size());
+    for (const auto& running : active_)
+      widest = std::max(widest, prompt_of(running).blocks.size() + running.blocks.size());
     return static_cast<int64_t>(widest);
   }
   for (const auto& prompt : prompts_)

@@ -13,7 +13,7 @@ namespace {
 
 PackedInputs moved(const PackedInputs& inputs, const std::function<at::Tensor(const at::Tensor&)>& move) {
   auto result = inputs;
-  for (auto* tensor : {&result.integers, &result.numbers, &result.banned}) *tensor = move(*tensor);
+  for (auto* tensor : {&result.integers, &result.numbers, &result.banned, &result.seed_step}) *tensor = move(*tensor);
   return result;
 }
 
@@ -46,6 +46,7 @@ struct DecodeGraphs::Graph {
     send(on_host.integers, inputs.integers);
     send(on_host.numbers, inputs.numbers);
     send(on_host.banned, inputs.banned);
+    send(on_host.seed_step, inputs.seed_step);
     fed_tokens.copy_(inputs.fed_tokens(last_tokens));
   }
   void record(const Step& step, c10::MempoolId_t pool) {
@@ -80,7 +81,9 @@ void DecodeGraphs::forget() {
 }
 
 ReadBack::ReadBack(const DrawnTokens& drawn, int64_t count) {
-  const auto part = [&](const at::Tensor& x) { return x.is_cuda() ? fetch(x.narrow(0, 0, count)) : x.narrow(0, 0, count).cpu(); };
+  const auto part = [&](const at::Tensor& x) {
+    return x.is_cuda() ? fetch(x.narrow(0, 0, count)) : x.narrow(0, 0, count).cpu();
+  };
   on_host_ = {.tokens = part(drawn.tokens),
               .logprobs = part(drawn.logprobs),
               .sampling_logprobs = part(drawn.sampling_logprobs)};

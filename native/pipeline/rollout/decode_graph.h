@@ -11,13 +11,23 @@ namespace sightloop::rollout {
 
 // A decode step's inputs in two tensors, so that they travel in two transfers. S slots, W blocks.
 struct PackedInputs {
-  at::Tensor integers;  // [S, kColumns + W] int64
-  at::Tensor numbers;   // [S, 2] float32: temperature, top_p
-  at::Tensor banned;    // int64
-  uint64_t seed = 0, step = 0;
+  at::Tensor integers;   // [S, kColumns + W] int64
+  at::Tensor numbers;    // [S, 2] float32: temperature, top_p
+  at::Tensor banned;     // int64
+  at::Tensor seed_step;  // [2] int64
 
   enum Column : int64_t {
-    kTokenId, kSource, kPosition, kRow, kPromptLength, kCompletionLength, kPromptId, kSampleIndex, kDrawPosition, kTopK, kColumns
+    kTokenId,
+    kSource,
+    kPosition,
+    kRow,
+    kPromptLength,
+    kCompletionLength,
+    kPromptId,
+    kSampleIndex,
+    kDrawPosition,
+    kTopK,
+    kColumns
   };
   explicit PackedInputs(const DecodeInputs& inputs);
   PackedInputs() = default;

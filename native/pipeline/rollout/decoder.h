@@ -12,11 +12,11 @@ namespace sightloop::rollout {
 
 // One token for each of A completions, in the first of S slots; the others are idle: 0, and -1 in `rows`.
 struct DecodeInputs {
-  at::Tensor token_ids;  // [S] int64, to feed
-  at::Tensor sources;    // [S] int64: the slot of the step before whose token is fed in place of token_ids, or -1
-  at::Tensor positions;  // [S] int64, rotary
-  at::Tensor rows;       // [S] int64, where the new keys and values go
-  at::Tensor block_table;                         // [S, W] int32
+  at::Tensor token_ids;    // [S] int64, to feed
+  at::Tensor sources;      // [S] int64: the slot of the step before whose token is fed in place of token_ids, or -1
+  at::Tensor positions;    // [S] int64, rotary
+  at::Tensor rows;         // [S] int64, where the new keys and values go
+  at::Tensor block_table;  // [S, W] int32
   at::Tensor prompt_lengths, completion_lengths;  // [S] int32, the new token included
   std::vector<Draw> draws;                        // A
 

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "kernels/cuda.h"
+
 namespace sightloop::rollout {
 namespace {
 
@@ -19,14 +21,13 @@ DrawnTokens draw_by_host(const at::Tensor& logits, const DrawColumns& device_col
                        .top_p = columns.top_p.const_data_ptr<float>()[i],
                        .banned = {banned, banned + columns.banned.numel()}});
   for (int64_t i = 0; i < count; ++i)
-    draws.push_back(
-        {.options = &options[static_cast<size_t>(i)],
-         .key = {.seed = columns.seed,
-                 .step = columns.step,
-                 .prompt_id = static_cast<uint64_t>(columns.prompt_ids.const_data_ptr<int64_t>()[i]),
-                 .sample_index = static_cast<uint32_t>(columns.sample_indices.const_data_ptr<int32_t>()[i]),
-                 .position = static_cast<uint32_t>(columns.positions.const_data_ptr<int32_t>()[i])},
-         .row = i});
+    draws.push_back({.options = &options[static_cast<size_t>(i)],
+                     .key = {.seed = static_cast<uint64_t>(columns.seed_step.const_data_ptr<int64_t>()[0]),
+                             .step = static_cast<uint64_t>(columns.seed_step.const_data_ptr<int64_t>()[1]),
+                             .prompt_id = static_cast<uint64_t>(columns.prompt_ids.const_data_ptr<int64_t>()[i]),
+                             .sample_index = static_cast<uint32_t>(columns.sample_indices.const_data_ptr<int32_t>()[i]),
+                             .position = static_cast<uint32_t>(columns.positions.const_data_ptr<int32_t>()[i])},
+                     .row = i});
   const auto samples = draw_on_host(logits.cpu(), draws);
   auto tokens = at::empty({count}, at::kLong);
   auto logprobs = at::empty({count}, at::kFloat), sampling_logprobs = at::empty({count}, at::kFloat);
@@ -37,7 +38,8 @@ DrawnTokens draw_by_host(const at::Tensor& logits, const DrawColumns& device_col
     sampling_logprobs.data_ptr<float>()[i] = sample.sampling_logprob;
   }
   const auto device = logits.device();
-  return {.tokens = tokens.to(device), .logprobs = logprobs.to(device), .sampling_logprobs = sampling_logprobs.to(device)};
+  return {
+      .tokens = tokens.to(device), .logprobs = logprobs.to(device), .sampling_logprobs = sampling_logprobs.to(device)};
 }
 
 }  // namespace
@@ -73,8 +75,7 @@ DrawColumns DrawColumns::to(at::Device device) const {
           .temperatures = temperatures.to(device),
           .top_p = top_p.to(device),
           .banned = banned.to(device),
-          .seed = seed,
-          .step = step};
+          .seed_step = seed_step.to(device)};
 }
 
 DrawColumns draw_columns(std::span<const Draw> draws) {
@@ -97,8 +98,8 @@ DrawColumns draw_columns(std::span<const Draw> draws) {
           .temperatures = at::tensor(temperatures, at::kFloat),
           .top_p = at::tensor(top_p, at::kFloat),
           .banned = at::tensor(draws[0].options->banned, at::kLong),
-          .seed = draws[0].key.seed,
-          .step = draws[0].key.step};
+          .seed_step = at::tensor({static_cast<int64_t>(draws[0].key.seed), static_cast<int64_t>(draws[0].key.step)},
+                                  at::kLong)};
 }
 
 std::vector<kernels::Sample> checked(std::vector<kernels::Sample> samples) {
@@ -108,7 +109,15 @@ std::vector<kernels::Sample> checked(std::vector<kernels::Sample> samples) {
 }
 
 DrawnTokens draw_on_device(const at::Tensor& logits, const DrawColumns& columns) {
-  return draw_by_host(logits, columns);
+  if (!logits.is_cuda()) return draw_by_host(logits, columns);
+  const auto drawn = kernels::cuda::sample(
+      logits,
+      {.temperature = columns.temperatures, .top_k = columns.top_k, .top_p = columns.top_p, .banned = columns.banned},
+      {.seed_step = columns.seed_step,
+       .prompt_id = columns.prompt_ids,
+       .sample_index = columns.sample_indices,
+       .position = columns.positions});
+  return {.tokens = drawn.tokens, .logprobs = drawn.logprobs, .sampling_logprobs = drawn.sampling_logprobs};
 }
 
 }  // namespace sightloop::rollout

@@ -30,12 +30,12 @@ struct DrawnTokens {
 };
 // What a row is drawn with, as a device reads it. N rows.
 struct DrawColumns {
-  at::Tensor prompt_ids;                      // [N] int64
-  at::Tensor sample_indices, positions;       // [N] int32
-  at::Tensor top_k;                           // [N] int32
-  at::Tensor temperatures, top_p;             // [N] float32
-  at::Tensor banned;                          // int64
-  uint64_t seed = 0, step = 0;
+  at::Tensor prompt_ids;                 // [N] int64
+  at::Tensor sample_indices, positions;  // [N] int32
+  at::Tensor top_k;                      // [N] int32
+  at::Tensor temperatures, top_p;        // [N] float32
+  at::Tensor banned;                     // int64
+  at::Tensor seed_step;                  // [2] int64
 
   DrawColumns to(at::Device device) const;
 };

@@ -31,7 +31,8 @@ int64_t KvCache::block_bytes() const {
 
 int64_t KvCache::affordable() const {
   const auto free = core::free_device_bytes(options_.device());
-  return free ? static_cast<int64_t>(kDeviceShare * static_cast<double>(*free)) / block_bytes() + num_blocks_ - used_blocks_
+  return free ? static_cast<int64_t>(kDeviceShare * static_cast<double>(*free)) / block_bytes() + num_blocks_ -
+                    used_blocks_
               : std::numeric_limits<int64_t>::max();
 }
 

@@ -46,7 +46,7 @@ class KvCache {
   int64_t num_blocks_ = 0, used_blocks_ = 0;  // used: never free so far
   std::vector<int32_t> free_;                 // of the used ones
   bool moved_ = false;
-  std::vector<at::Tensor> keys_, values_;     // per layer [blocks, K, H, B] and [blocks, K, B, H]
+  std::vector<at::Tensor> keys_, values_;  // per layer [blocks, K, H, B] and [blocks, K, B, H]
 };
 
 // Prompts packed one after the other; their keys and values are kept.

@@ -23,8 +23,7 @@ PackedInputs::PackedInputs(const DecodeInputs& inputs)
   const auto count = static_cast<int64_t>(inputs.draws.size());
   const auto columns = draw_columns(inputs.draws);
   banned = columns.banned;
-  seed = columns.seed;
-  step = columns.step;
+  seed_step = columns.seed_step;
   const auto put = [&](Column column, const at::Tensor& values) {
     integers.select(1, column).narrow(0, 0, values.size(0)).copy_(values);
   };
@@ -56,8 +55,7 @@ DrawColumns PackedInputs::draws() const {
           .temperatures = numbers.select(1, 0).contiguous(),
           .top_p = numbers.select(1, 1).contiguous(),
           .banned = banned,
-          .seed = seed,
-          .step = step};
+          .seed_step = seed_step};
 }
 
 at::Tensor PackedInputs::fed_tokens(const at::Tensor& last_tokens) const {

@@ -118,8 +118,8 @@ void Session::refill(std::vector<const Completion*>& changed) {
     auto& prompt = prompts_[static_cast<size_t>(completions_[waiting_.front()]->prompt_index)];
     if (!prompt.logits.defined()) prefill(waiting_.front());
     core::Stopwatch watch;
-    const auto count = static_cast<size_t>(
-        std::min(prompt.waiting, max_running_ - static_cast<int64_t>(active_.size())));
+    const auto count =
+        static_cast<size_t>(std::min(prompt.waiting, max_running_ - static_cast<int64_t>(active_.size())));
     std::vector<Draw> draws;
     for (size_t i = 0; i < count; ++i) draws.push_back(draw_of(*completions_[waiting_[i]], 0));
     const auto samples = first_tokens(prompt.logits, draws);

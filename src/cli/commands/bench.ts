@@ -1,5 +1,5 @@
 import type { CommandModule } from "yargs";
-import { deterministicOption, dtypeOption } from "../dtype.js";
+import { deterministicOption, deviceOption, dtypeOption } from "../dtype.js";
 import type { BenchArguments } from "../bench.js";
 
 export const benchCommand: CommandModule<object, BenchArguments> = {
@@ -35,6 +35,7 @@ export const benchCommand: CommandModule<object, BenchArguments> = {
       })
       .option("tokens-per-microbatch", { type: "number", default: 16384 })
       .option("dtype", dtypeOption)
+      .option("device", deviceOption)
       .option("deterministic", deterministicOption)
       .option("activation-checkpointing", {
         type: "boolean",

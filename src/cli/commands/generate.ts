@@ -1,6 +1,6 @@
 import type { CommandModule } from "yargs";
 import { adapterOption } from "../adapter.js";
-import { deterministicOption, dtypeOption } from "../dtype.js";
+import { deterministicOption, deviceOption, dtypeOption } from "../dtype.js";
 import { repeatable } from "../repeatable.js";
 import type { GenerateArguments } from "../generate.js";
 
@@ -20,6 +20,7 @@ export const generateCommand: CommandModule<object, GenerateArguments> = {
       .option("top-k", { type: "number", default: 0, describe: "0 keeps every token" })
       .option("max-completion-tokens", { type: "number", default: 512 })
       .option("dtype", dtypeOption)
+      .option("device", deviceOption)
       .option("deterministic", deterministicOption)
       .option("seed", { type: "number", default: 0 })
       .option("threads", { type: "number", default: 0, describe: "0 takes all cores" })

@@ -38,8 +38,7 @@ at::Tensor tensor_over(c10::Storage storage, const at::Tensor& like, c10::Dispat
 at::Tensor seen_by_host(const at::Tensor& tensor) {
   const auto& storage = tensor.storage();
   if (storage.nbytes() == 0) return at::empty(tensor.sizes(), tensor.scalar_type());  // may be made larger
-  c10::Storage alias(c10::Storage::use_byte_size_t(), storage.nbytes(),
-                     c10::DataPtr(storage.mutable_data(), at::kCPU));
+  c10::Storage alias(c10::Storage::use_byte_size_t(), storage.nbytes(), c10::DataPtr(storage.mutable_data(), at::kCPU));
   return tensor_over(std::move(alias), tensor, kHostKeys, tensor.storage_offset());
 }
 
@@ -113,9 +112,10 @@ class Call {
 
   static c10::Storage own_storage(const at::Tensor& host) {
     auto* owner = new at::Tensor(host);
-    return {c10::Storage::use_byte_size_t(), host.storage().nbytes(),
-            c10::DataPtr(host.storage().mutable_data(), owner,
-                         [](void* held) { delete static_cast<at::Tensor*>(held); }, kDevice)};
+    return {
+        c10::Storage::use_byte_size_t(), host.storage().nbytes(),
+        c10::DataPtr(
+            host.storage().mutable_data(), owner, [](void* held) { delete static_cast<at::Tensor*>(held); }, kDevice)};
   }
 
   const c10::OperatorHandle& op_;
@@ -151,9 +151,7 @@ at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool /*non_bl
 
 int64_t calls() { return count; }
 
-TORCH_LIBRARY_IMPL(_, PrivateUse1, library) {
-  library.fallback(torch::CppFunction::makeFromBoxedFunction<&run>());
-}
+TORCH_LIBRARY_IMPL(_, PrivateUse1, library) { library.fallback(torch::CppFunction::makeFromBoxedFunction<&run>()); }
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("empty.memory_format", &empty);
   library.impl("empty_strided", &empty_strided);

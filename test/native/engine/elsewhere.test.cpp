@@ -103,11 +103,11 @@ struct Run {
   }
 
   batches::TrajectoryBatch trajectories(const batches::RolloutBatch& rollouts) {
-    auto batch = batches::TrajectoryBatch{.rollouts = rollouts,
-                                          .policy_logprobs = engine.score(rollouts, engine::Which::policy, 1, {}).logprobs,
-                                          .reference_logprobs =
-                                              engine.score(rollouts, engine::Which::reference, 1, {}).logprobs,
-                                          .advantages = {}};
+    auto batch =
+        batches::TrajectoryBatch{.rollouts = rollouts,
+                                 .policy_logprobs = engine.score(rollouts, engine::Which::policy, 1, {}).logprobs,
+                                 .reference_logprobs = engine.score(rollouts, engine::Which::reference, 1, {}).logprobs,
+                                 .advantages = {}};
     const auto rewards = at::arange(rollouts.rows(), at::kFloat).remainder(3);
     batch.advantages = engine.advantages(rollouts, rewards, batch.policy_logprobs, batch.reference_logprobs);
     return batch;
@@ -144,7 +144,8 @@ void check_update(Run& host, Run& device, double tolerance) {
   const auto on_host = host.trajectories(rollouts), on_device = device.trajectories(rollouts);
   check_close(on_device.policy_logprobs, on_host.policy_logprobs, tolerance, "policy_logprobs");
   check_close(on_device.reference_logprobs, on_host.reference_logprobs, tolerance, "reference_logprobs");
-  const auto expected = host.engine.inspect_gradients(on_host, 1, {}), found = device.engine.inspect_gradients(on_device, 1, {});
+  const auto expected = host.engine.inspect_gradients(on_host, 1, {}),
+             found = device.engine.inspect_gradients(on_device, 1, {});
   DOCTEST_REQUIRE(found.size() == expected.size());
   for (const auto& [name, gradient] : expected) check_close(found.at(name), gradient, tolerance, name.c_str());
   for (int step = 0; step < 2; ++step) {
@@ -154,7 +155,8 @@ void check_update(Run& host, Run& device, double tolerance) {
     DOCTEST_CHECK(b.optimizer_step == a.optimizer_step);
   }
   check_close(device.engine.score(rollouts, engine::Which::policy, 1, {}).logprobs,
-              host.engine.score(rollouts, engine::Which::policy, 1, {}).logprobs, 100 * tolerance, "logprobs after two updates");
+              host.engine.score(rollouts, engine::Which::policy, 1, {}).logprobs, 100 * tolerance,
+              "logprobs after two updates");
 }
 
 const char* kFamilies[] = {"qwen2_vl", "qwen2_5_vl"};
@@ -173,7 +175,8 @@ DOCTEST_TEST_CASE("on another device: the same completions, whatever ends when")
     const auto stopped = host.sample(stops);
     DOCTEST_REQUIRE(std::ranges::count(stopped.finish_reasons, batches::FinishReason::stop) > 0);
     check_same_rollouts(device.sample(stops), stopped);
-    const nlohmann::json streamed = {{"stop_token_ids", stops["stop_token_ids"]}, {"stream", true}, {"temperature", 0.0}};
+    const nlohmann::json streamed = {
+        {"stop_token_ids", stops["stop_token_ids"]}, {"stream", true}, {"temperature", 0.0}};
     check_same_rollouts(device.sample(streamed), host.sample(streamed));
     const nlohmann::json filtered = {{"top_k", 20}, {"top_p", 0.9}, {"max_concurrent_completions", 1}};
     const auto kept = host.sample(filtered), found = device.sample(filtered);
@@ -183,9 +186,9 @@ DOCTEST_TEST_CASE("on another device: the same completions, whatever ends when")
 }
 
 DOCTEST_TEST_CASE("on another device: the same log-probs, gradients and updates") {
-  const nlohmann::json lora = {{"lora", {{"rank", 4}, {"alpha", 8.0}, {"targets", "all_linear"}}},
-                               {"trainable",
-                                {{"train_vision_tower", false}, {"train_connector", false}, {"train_language_model", true}}}};
+  const nlohmann::json lora = {
+      {"lora", {{"rank", 4}, {"alpha", 8.0}, {"targets", "all_linear"}}},
+      {"trainable", {{"train_vision_tower", false}, {"train_connector", false}, {"train_language_model", true}}}};
   const nlohmann::json changes[] = {{}, {{"activation_checkpointing", true}}, lora};
   for (const auto* family : kFamilies)
     for (const auto& change : changes) {
@@ -214,7 +217,8 @@ DOCTEST_TEST_CASE("on another device: bfloat16 weights, float32 masters; state s
   DOCTEST_CHECK(difference.max().item<double>() < 0.1);
   DOCTEST_CHECK(difference.mean().item<double>() < 0.03);
   host.engine.update(batch, 1, 0, {}, {});
-  DOCTEST_CHECK(host.engine.update(batch, 1, 0, {}, {}).optimizer_step == device.engine.update(batch, 1, 0, {}, {}).optimizer_step + 2);
+  DOCTEST_CHECK(host.engine.update(batch, 1, 0, {}, {}).optimizer_step ==
+                device.engine.update(batch, 1, 0, {}, {}).optimizer_step + 2);
   DOCTEST_CHECK(device.engine.inspect(device.prompts).size() == 3);
   DOCTEST_CHECK(device.engine.memory().optimizer_bytes == host.engine.memory().optimizer_bytes);
 }

@@ -92,6 +92,7 @@ test("a resumed run folder hands the note to the loop", async () => {
 test("numerics: what this process has, threads resolved", () => {
   expect(numerics(3)).toEqual({
     threads: 3,
+    device: "cpu",
     libtorch: expect.stringMatching(/^2\.\d+/) as string,
     instruction_set: expect.stringMatching(/^(avx512|avx2|baseline)$/) as string,
     products: expect.stringMatching(/^(onednn|libtorch)$/) as string,
