@@ -1,11 +1,12 @@
 // Builds the native addon (build/Release/sightloop.node), or another CMake target, with cmake-js. Skipped when nothing changed.
-//   node cmake/build.mjs [--target native_tests] [--force]
+//   node cmake/build.mjs [--target native_tests] [--force] [--cuda | --no-cuda]
 import { existsSync, mkdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { cudaSettings, noteCudaFlags, wantsCuda } from "./cuda.mjs";
 import { findLibtorch, inspect } from "./libtorch.mjs";
 import { locked } from "./lock.mjs";
 import { addonFile, buildFolder, nativeTestsFile, root } from "./paths.mjs";
@@ -23,7 +24,10 @@ const targets = {
 const logFile = join(buildFolder, "build.log");
 
 /** Environment that decides what is found; a change of it makes a build stale. */
-const surroundings = () => ["LIBTORCH", "CXX", "SIGHTLOOP_CACHE"].map((name) => `${name}=${process.env[name] ?? ""}`);
+const surroundings = () =>
+  ["LIBTORCH", "CXX", "SIGHTLOOP_CACHE", "SIGHTLOOP_CUDA", "CUDACXX", "SIGHTLOOP_CUDA_ARCHITECTURES"].map(
+    (name) => `${name}=${process.env[name] ?? ""}`,
+  );
 
 /** @param {Target} target @param {string} sources a fingerprint */
 function upToDate(target, sources) {
@@ -78,17 +82,23 @@ function progress() {
 async function compile(target) {
   const start = Date.now();
   const { compiler, generator } = await findTools();
-  const libtorch = await findLibtorch();
-  tell(`building ${target} against libtorch ${libtorch.version} (${libtorch.source}) ...`);
+  const cuda = await wantsCuda();
+  const libtorch = await findLibtorch({ cuda });
+  tell(
+    `building ${target}${cuda ? " for NVIDIA devices" : ""} against libtorch ${libtorch.version} (${libtorch.source}) ...`,
+  );
   writeFileSync(logFile, "");
 
-  const configuration = [root, generator, compiler, libtorch.folder, libtorch.version].join("|");
+  const settings = {
+    ...{ CMAKE_CXX_COMPILER: compiler, SIGHTLOOP_LIBTORCH: libtorch.folder },
+    ...(cuda ? await cudaSettings(libtorch, compiler) : { SIGHTLOOP_CUDA: "OFF" }),
+  };
+  const configuration = [root, generator, libtorch.version, JSON.stringify(settings)].join("|");
   if (readStamp("configuration")?.is !== configuration || !existsSync(join(buildFolder, "CMakeCache.txt"))) {
     removeStamp("configuration");
     // CMake refuses to change its generator, or to be moved, over an old cache.
     for (const name of ["CMakeCache.txt", "CMakeFiles"])
       rmSync(join(buildFolder, name), { recursive: true, force: true });
-    const settings = { CMAKE_CXX_COMPILER: compiler, SIGHTLOOP_LIBTORCH: libtorch.folder };
     const flags = Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`);
     const { status, output } = await cmakeJs(["configure", "-G", generator, ...flags]);
     if (status !== 0)
@@ -130,8 +140,12 @@ export async function buildNative(target, { force = false } = {}) {
 if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href)
   await runScript(async () => {
     const { values } = parseArgs({
-      options: { target: { type: "string", default: "sightloop" }, force: { type: "boolean", default: false } },
+      options: {
+        ...{ target: { type: "string", default: "sightloop" }, force: { type: "boolean", default: false } },
+        ...{ cuda: { type: "boolean" }, "no-cuda": { type: "boolean" } },
+      },
     });
+    noteCudaFlags(process.argv);
     const target = Object.keys(targets).find((name) => name === values.target);
     if (!target)
       throw new SetupError(`no build target '${values.target}'`, `Targets: ${Object.keys(targets).join(", ")}.`);

@@ -2,16 +2,36 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./process.mjs";
-import { SetupError } from "./tell.mjs";
+import { SetupError, tell } from "./tell.mjs";
 
 /** Whether an NVIDIA driver is on this machine. */
 export const hasDriver = () => existsSync("/proc/driver/nvidia/version");
 
+/** `--cuda` and `--no-cuda` of a command line stand above the environment. @param {readonly string[]} argv */
+export function noteCudaFlags(argv) {
+  if (argv.includes("--cuda")) process.env.SIGHTLOOP_CUDA = "1";
+  if (argv.includes("--no-cuda")) process.env.SIGHTLOOP_CUDA = "0";
+}
+
+/** Whether to build for NVIDIA devices: as SIGHTLOOP_CUDA says (1 or 0), else where there is a driver and a compiler. */
+export async function wantsCuda() {
+  const asked = process.env.SIGHTLOOP_CUDA;
+  if (asked === "1" || asked === "0") return asked === "1";
+  if (asked !== undefined && asked !== "")
+    throw new SetupError(`SIGHTLOOP_CUDA is '${asked}'`, "Set it to 1 or 0, or unset it.");
+  if (!hasDriver()) return false;
+  const nvcc = await findNvcc();
+  if (!nvcc)
+    tell(
+      "an NVIDIA driver is here, but no nvcc: building for the CPU. Install the CUDA toolkit, or set CUDACXX, to use the device.",
+    );
+  return nvcc !== undefined;
+}
+
 /** The CUDA compiler: CUDACXX, nvcc on PATH, or the toolkit's usual place. @returns {Promise<string | undefined>} */
 export async function findNvcc() {
   const candidates = [process.env.CUDACXX, "nvcc", join(process.env.CUDA_HOME ?? "/usr/local/cuda", "bin", "nvcc")];
-  for (const program of candidates)
-    if (program && (await run(program, ["--version"])).status === 0) return program;
+  for (const program of candidates) if (program && (await run(program, ["--version"])).status === 0) return program;
   return undefined;
 }
 

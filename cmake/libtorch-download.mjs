@@ -127,7 +127,9 @@ export async function downloadedLibtorch(inspect, { cuda = false, wanted = cuda 
     );
   }
   try {
-    tell(`obtaining libtorch ${wanted} with pip, once, into ${cache} (${cuda ? "2.7" : "0.2 to 0.9"} GB to download) ...`);
+    tell(
+      `obtaining libtorch ${wanted} with pip, once, into ${cache} (${cuda ? "2.7" : "0.2 to 0.9"} GB to download) ...`,
+    );
     const wheels = join(work, "wheels");
     const tree = join(work, "tree");
     await pipDownload(python, [`torch==${wanted}`], ["--no-deps"], wheels);

@@ -1,10 +1,12 @@
 // All set-up, from a fresh clone on: packages, addon, dist/. Each part is skipped when it is up to date.
 //   node cmake/setup.mjs           what `npm run demo` needs
 //   node cmake/setup.mjs --tests   also the C++ tests
+//   --cuda | --no-cuda            for NVIDIA devices or not; else as SIGHTLOOP_CUDA says, or where a driver and nvcc are
 // This file runs before node_modules exists: it may import nothing but Node's own modules and its siblings.
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { buildNative } from "./build.mjs";
+import { noteCudaFlags } from "./cuda.mjs";
 import { root } from "./paths.mjs";
 import { run } from "./process.mjs";
 import { fingerprint, readStamp, removeStamp, writeStamp } from "./stamp.mjs";
@@ -69,6 +71,7 @@ async function compileTypeScript() {
 }
 
 await runScript(async () => {
+  noteCudaFlags(process.argv);
   checkNode();
   await installPackages();
   await buildNative("sightloop");

@@ -61,8 +61,8 @@ export async function bench(
     ...{ threads: measured.threads, signal, seconds: options.limit_seconds },
     onProgress: (done, total) => onProgress({ unit: "limits", done, total }),
   });
-  const { with_reference } = options;
-  const phases = summarize({ times: measured.steps, groups, costs, limits, shapes, with_reference });
+  const { with_reference, dtype } = options;
+  const phases = summarize({ times: measured.steps, groups, costs, limits, shapes, dtype, with_reference });
   return { ...measured, limits, phases };
 }
 
@@ -95,7 +95,15 @@ export async function measureSteps(
     const { num_parameters, num_trainable_parameters } = engine.model;
     const { peak_rss_bytes, peak_device_bytes } = await engine.memory();
     return {
-      ...{ num_parameters, num_trainable_parameters, threads, load_seconds, peak_rss_bytes, peak_device_bytes, prompt_tokens },
+      ...{
+        num_parameters,
+        num_trainable_parameters,
+        threads,
+        load_seconds,
+        peak_rss_bytes,
+        peak_device_bytes,
+        prompt_tokens,
+      },
       ...{ image_tokens: groups[0]!.image_tokens, groups, shapes, steps: measured.slice(1).map((step) => step.times) },
       costs: phaseCosts(shapes, groups, rowsAtOnce(shapes, groups, options), options.trainable === "all"),
     };

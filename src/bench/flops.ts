@@ -161,10 +161,11 @@ export function phaseCosts(
   };
 }
 
-const float32_bytes = 4;
-
-/** Bytes that the decode steps must read at least: all weights of the language model, and every key and value held, once a step. */
-export function decodeBytes(shapes: ModelShapes, groups: readonly Group[]): number {
+/**
+ * Bytes that the decode steps must read at least: all weights of the language model, and every key and value held, once a step.
+ * @param value_bytes of one weight, key or value
+ */
+export function decodeBytes(shapes: ModelShapes, groups: readonly Group[], value_bytes: number): number {
   const weights = sum([...shapes.token_layers, shapes.head].map((layer) => layer.inputs * layer.outputs * layer.count));
   const steps = Math.max(0, ...groups.map((group) => group.completion_tokens - 1));
   const held = sum(
@@ -175,5 +176,5 @@ export function decodeBytes(shapes: ModelShapes, groups: readonly Group[]): numb
     ),
   );
   const { kv_width, blocks } = shapes.attention;
-  return float32_bytes * (steps * weights + held * 2 * kv_width * blocks);
+  return value_bytes * (steps * weights + held * 2 * kv_width * blocks);
 }

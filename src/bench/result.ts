@@ -1,3 +1,5 @@
+import { value_bytes } from "../config/activation-memory.js";
+import type { Dtype } from "../engine/engine.js";
 import { type Cost, type CountedPhase, decodeBytes, flopsOf, type Group } from "./flops.js";
 import { attainableRate, type Limits } from "./limits.js";
 import type { ModelShapes } from "./shapes.js";
@@ -66,12 +68,13 @@ interface Measured {
   readonly costs: Readonly<Record<CountedPhase, Cost>>;
   readonly limits: Limits;
   readonly shapes: ModelShapes;
+  readonly dtype: Dtype;
   readonly with_reference: boolean;
 }
 
 const none: Tokens = { prompt: 0, image: 0, completion: 0 };
 
-export function summarize({ times, groups, costs, limits, shapes, with_reference }: Measured): readonly Phase[] {
+export function summarize({ times, groups, costs, limits, shapes, dtype, with_reference }: Measured): readonly Phase[] {
   const count = (of: (group: Group) => number): number => groups.reduce((total, group) => total + of(group), 0);
   const image = count((group) => group.image_tokens);
   const prompt = count((group) => group.prompt_tokens) - image;
@@ -90,7 +93,7 @@ export function summarize({ times, groups, costs, limits, shapes, with_reference
     const flops = limit === undefined ? null : flopsOf(cost);
     const per_second = (amount: number): number => (amount > 0 ? amount / seconds.median : 0);
     const rate = flops === null ? null : per_second(flops);
-    const bytes_per_second = name === "decode" ? per_second(decodeBytes(shapes, groups)) : null;
+    const bytes_per_second = name === "decode" ? per_second(decodeBytes(shapes, groups, value_bytes[dtype])) : null;
     return {
       ...{ name, part_of, seconds, tokens, flops, flops_per_second: rate, bytes_per_second },
       tokens_per_second: {

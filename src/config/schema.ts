@@ -100,7 +100,10 @@ export const sftConfigSchema = z
 export type SftConfig = z.infer<typeof sftConfigSchema>;
 
 function checkCommon(
-  config: Pick<SftConfig, "steps" | "epochs" | "model" | "evaluate" | "datasets" | "checkpoint" | "deterministic" | "device">,
+  config: Pick<
+    SftConfig,
+    "steps" | "epochs" | "model" | "evaluate" | "datasets" | "checkpoint" | "deterministic" | "device"
+  >,
   issue: Issue,
 ): void {
   if ((config.steps === undefined) === (config.epochs === undefined))

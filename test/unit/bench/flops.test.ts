@@ -75,5 +75,5 @@ test("rows at once bound the measured shapes, not the operations", () => {
 test("decode reads all weights of the language model and every key and value once a step", () => {
   const weights = 2 * 4 * 8 + 4 * 100;
   const held = 2 * (3 * 5 + 3 * (1 + 2 + 3)); // 3 steps: the prompt once, then 1 to 3 tokens of 3 completions
-  expect(decodeBytes(shapes, groups)).toBe(4 * (3 * weights + held * 2 * 2 * 2));
+  expect(decodeBytes(shapes, groups, 2)).toBe(2 * (3 * weights + held * 2 * 2 * 2));
 });
