@@ -22,6 +22,7 @@ const device = {
 const assumed = { bandwidth: 0.7, products: 0.65, links: 0.8, context_and_workspace_bytes: 2.5e9 };
 
 const group = { prompt_tokens: 512, image_tokens: 256, grids: [[32, 32]], completion_tokens: 512, num_completions: 8 };
+const microbatch_tokens = 16384;
 const seconds = (/** @type {number} */ value) => `${value.toPrecision(3)} s`;
 const giga = (/** @type {number} */ bytes) => `${(bytes / 1e9).toFixed(1)} GB`;
 
@@ -30,12 +31,7 @@ function step(shapes, prompts) {
   const groups = Array.from({ length: prompts }, () => ({ ...group }));
   const completions = prompts * group.num_completions;
   const at_once = { patches: 1024, image_tokens: 256, prefill_tokens: 8192, decode_slots: completions };
-  const costs = phaseCosts(
-    shapes,
-    /** @type {any} */ (groups),
-    { ...at_once, microbatch_tokens: 16384, head: 883 },
-    false,
-  );
+  const costs = phaseCosts(shapes, /** @type {any} */ (groups), { ...at_once, microbatch_tokens, head: 883 }, false);
   /** @type {Record<string, { limit: number, bound: string, share: number }>} */
   const phases = {};
   for (const [name, cost] of Object.entries(costs)) {
@@ -57,10 +53,12 @@ function step(shapes, prompts) {
   };
 }
 
-/** Seconds for one all-reduce of the gradients, as a ring: reduce-scatter, then all-gather of what was stepped. */
+/** Seconds of transfers in a step, as rings: float32 gradients scattered after each microbatch, stepped bfloat16 weights gathered. */
 function ring(/** @type {number} */ parameters, /** @type {number} */ ranks, /** @type {number} */ link) {
+  const fed = 32 * (group.prompt_tokens + group.num_completions * (group.completion_tokens - 1));
+  const microbatches = Math.ceil(fed / microbatch_tokens);
   const around = (ranks - 1) / ranks;
-  return (around * parameters * (4 + 2)) / (link * assumed.links); // float32 gradients down, bfloat16 weights up
+  return (around * parameters * (4 * microbatches + 2)) / (link * assumed.links);
 }
 
 for (const preset of ["qwen2_5_vl_3b", "qwen2_5_vl_7b"]) {
@@ -130,7 +128,7 @@ async function plans(preset, folder, sizes) {
       ...{
         max_concurrent_completions: 256,
         kv_block_size: 16,
-        tokens_per_microbatch: 16384,
+        tokens_per_microbatch: microbatch_tokens,
         activation_checkpointing: true,
       },
       optimizer_shares: shares,

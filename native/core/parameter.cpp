@@ -1,17 +1,39 @@
 #include "core/parameter.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
 
 #include <utility>
 
 namespace sightloop::core {
+namespace {
+
+// Called by autograd with a parameter whose gradient of one backward pass is whole. The registry outlives its tensors' graphs.
+class SumGradient final : public torch::autograd::PostAccumulateGradHook {
+ public:
+  SumGradient(ParameterRegistry& registry, size_t index) : registry_(registry), index_(index) {}
+  void operator()(const torch::autograd::Variable& value) override {
+    if (!registry_.sums_at_once()) return;
+    const at::NoGradGuard no_grad;
+    const auto gradient = std::exchange(value.mutable_grad(), at::Tensor());
+    auto& sum = registry_.all()[index_].gradient_sum;
+    sum = sum.defined() ? sum.add_(gradient) : gradient.to(at::kFloat);
+  }
+
+ private:
+  ParameterRegistry& registry_;
+  size_t index_;
+};
+
+}  // namespace
 
 at::Tensor Parameter::view(const Slice& slice) const {
   return value.narrow(0, slice.begin, slice.rows).view(slice.shape);
 }
 
 const at::Tensor& Parameter::gradient() const {
-  return value.scalar_type() == at::kFloat ? value.grad() : gradient_sum;
+  return narrow() ? gradient_sum : value.grad();
 }
 
 void Parameter::ensure_gradient() {
@@ -62,14 +84,10 @@ std::vector<at::Tensor> ParameterRegistry::trainable() const {
   return tensors;
 }
 
-void ParameterRegistry::collect_gradients() {
-  for (auto& parameter : parameters_) {
-    if (parameter.value.scalar_type() == at::kFloat) continue;  // autograd sums in place
-    const auto gradient = std::exchange(parameter.value.mutable_grad(), at::Tensor());
-    if (!gradient.defined()) continue;
-    auto& sum = parameter.gradient_sum;
-    sum = sum.defined() ? sum.add_(gradient) : gradient.to(at::kFloat);
-  }
+void ParameterRegistry::watch_gradients() {
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    if (parameters_[i].trainable && parameters_[i].narrow())
+      torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i].value, std::make_unique<SumGradient>(*this, i));
 }
 
 void ParameterRegistry::clear_gradients() {

@@ -28,10 +28,14 @@ struct Parameter {
   // float32, and only where `value` is narrower: microbatches are summed here. Undefined before the first.
   at::Tensor gradient_sum;
 
+  bool narrow() const { return value.scalar_type() != at::kFloat; }
+
   // A view of the slice, in the checkpoint's shape.
   at::Tensor view(const Slice& slice) const;
   // Of the minibatch so far, float32; undefined if nothing reached this parameter.
   const at::Tensor& gradient() const;
+  // Of the microbatch, where a narrower parameter's are not summed at once (ParameterRegistry).
+  const at::Tensor& microbatch_gradient() const { return value.grad(); }
   // Zeros if nothing did.
   void ensure_gradient();
   void clear_gradient();
@@ -64,14 +68,18 @@ class ParameterRegistry {
   std::vector<Parameter>& all() { return parameters_; }
   const std::vector<Parameter>& all() const { return parameters_; }
   std::vector<at::Tensor> trainable() const;
-  // Adds what the backward pass of one microbatch left to the minibatch's gradients.
-  void collect_gradients();
+  // Whether a backward pass adds each gradient of a narrower trainable parameter to the minibatch's as soon as it is whole, so
+  // that no two of them are held; else they are left, one microbatch's at a time. Watches the parameters trainable by now.
+  void watch_gradients();
+  void set_sums_at_once(bool on) { sums_at_once_ = on; }
+  bool sums_at_once() const { return sums_at_once_; }
   void clear_gradients();
   int64_t num_elements(bool trainable_only) const;
 
  private:
   Source source_;
   std::vector<Parameter> parameters_;
+  bool sums_at_once_ = true;
 };
 
 }  // namespace sightloop::core

@@ -85,6 +85,7 @@ Engine::Engine(EngineOptions options, const models::Progress& progress,
               policy_->spec().patch_elements, " values, the image processor makes ", patch,
               ". The files belong to different checkpoints.");
   mark_trainable(*policy_, options_);
+  policy_->parameters().watch_gradients();
   policy_->set_activation_checkpointing(options_.activation_checkpointing);
   if (options_.with_reference) {
     reference_ = options_.reference_path.empty() ? frozen_policy(*policy_, config_, options_, lora_)

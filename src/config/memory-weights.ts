@@ -59,10 +59,24 @@ export function weightParts(question: MemoryQuestion, counts: Counts): readonly 
         : "no KL coefficient above 0",
     },
     {
-      ...{ name: "gradients", bytes: trainable * float32_bytes + (narrow ? trained * bytes : 0) },
-      how: `${trainable} trainable parameters x ${narrow && trained > 0 ? `(4 B summed + ${bytes} B of one microbatch)` : "4 B"}`,
+      ...{ name: "gradients", ...gradients(question, counts) },
       // One microbatch's gradients take the place of its activations.
       held_in: microbatches(question).count > 1 ? ["update", "optimizer_step"] : ["optimizer_step"],
     },
   ];
+}
+
+/**
+ * A narrower model's are summed in float32 as they come; where ranks share them, each holds its piece of the sums, and whole
+ * ones of one microbatch.
+ */
+function gradients({ model, optimizer_shares: shares }: MemoryQuestion, { trained, adapter }: Counts) {
+  const trainable = trained + adapter;
+  if (shares === 1 || model.dtype === "float32" || trained === 0)
+    return { bytes: trainable * float32_bytes, how: `${trainable} trainable parameters x 4 B` };
+  const bytes = value_bytes[model.dtype];
+  return {
+    bytes: trained * bytes + adapter * float32_bytes + (trainable * float32_bytes) / shares,
+    how: `${trainable} trainable parameters x (${bytes} B of one microbatch + 4 B summed, over ${shares} ranks)`,
+  };
 }

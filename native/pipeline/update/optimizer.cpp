@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace sightloop::update {
@@ -39,33 +40,47 @@ void Optimizer::allocate() {
   }
 }
 
-// Parameters that a gradient has reached on some rank; the others of them have zeros.
-std::vector<core::Parameter*> Optimizer::reached() {
+// Parameters that a gradient has reached on some rank.
+std::vector<core::Parameter*> Optimizer::reached(Shards::Gradient gradient) {
   std::vector<double> has_gradient;
-  for (const auto& held : held_) has_gradient.push_back(held.parameter->gradient().defined() ? 1 : 0);
+  for (const auto& held : held_) has_gradient.push_back((held.parameter->*gradient)().defined() ? 1 : 0);
   shards_.ranks().max(has_gradient);
   std::vector<core::Parameter*> parameters;
   for (size_t i = 0; i < held_.size(); ++i)
-    if (has_gradient[i] > 0) {
-      held_[i].parameter->ensure_gradient();
-      parameters.push_back(held_[i].parameter);
-    }
+    if (has_gradient[i] > 0) parameters.push_back(held_[i].parameter);
   return parameters;
 }
 
-void Optimizer::reduce_gradients() {
-  const auto parameters = reached();
-  const auto pieces = shards_.reduce(parameters);
+void Optimizer::reduce(Shards::Gradient gradient) {
+  const auto parameters = reached(gradient);
+  if (!shards_.sharded())
+    for (auto* parameter : parameters) parameter->ensure_gradient();
+  const auto pieces = shards_.reduce(parameters, gradient);
   size_t next = 0;
   for (auto& held : held_) {
-    const bool is_reached = next < parameters.size() && parameters[next] == held.parameter;
-    held.gradient = is_reached ? pieces[next++] : at::Tensor();
+    if (next == parameters.size() || parameters[next] != held.parameter) continue;
+    const auto& piece = pieces[next++];
+    held.gradient = held.gradient.defined() ? held.gradient.add_(piece) : piece;
   }
+}
+
+bool Optimizer::reduces_microbatches() const {
+  return shards_.sharded() &&
+         std::ranges::any_of(held_, [](const Held& held) { return held.parameter->narrow(); });
+}
+
+void Optimizer::reduce_microbatch() { reduce(&core::Parameter::microbatch_gradient); }
+
+void Optimizer::reduce_gradients() {
+  if (!reduces_microbatches()) reduce(&core::Parameter::gradient);
 }
 
 void Optimizer::reduce_whole_gradients() {
   std::vector<at::Tensor> gradients;
-  for (const auto* parameter : reached()) gradients.push_back(parameter->gradient());
+  for (auto* parameter : reached(&core::Parameter::gradient)) {
+    parameter->ensure_gradient();
+    gradients.push_back(parameter->gradient());
+  }
   shards_.ranks().sum(gradients);
 }
 

@@ -31,6 +31,10 @@ class Optimizer {
  public:
   Optimizer(core::ParameterRegistry& registry, OptimizerOptions options, Shards shards);
 
+  // Whether each microbatch's gradients are reduced at once, so that no rank holds the sum of whole ones: where ranks share a
+  // model that is narrower than float32. Every rank then reduces equally often.
+  bool reduces_microbatches() const;
+  void reduce_microbatch();
   // Makes the gradients of a minibatch those of all ranks. What nothing reached on any rank stays without one.
   void reduce_gradients();
   // The same, whole on every rank, left on the parameters: to look at, not to step with.
@@ -76,7 +80,8 @@ class Optimizer {
     at::Tensor stepped();
   };
   void allocate();
-  std::vector<core::Parameter*> reached();
+  void reduce(Shards::Gradient gradient);
+  std::vector<core::Parameter*> reached(Shards::Gradient gradient);
 
   core::ParameterRegistry& registry_;
   OptimizerOptions options_;

@@ -34,22 +34,23 @@ void Shards::each_bucket(const std::vector<core::Parameter*>& parameters, const 
   }
 }
 
-std::vector<at::Tensor> Shards::reduce(const std::vector<core::Parameter*>& parameters) const {
+std::vector<at::Tensor> Shards::reduce(const std::vector<core::Parameter*>& parameters, Gradient gradient) const {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> pieces;
   if (!sharded_) {
-    for (const auto* parameter : parameters) pieces.push_back(flat(parameter->gradient()));
+    for (const auto* parameter : parameters) pieces.push_back(flat((parameter->*gradient)()));
     ranks_.sum(pieces);
     return pieces;
   }
   each_bucket(parameters, [&](std::span<core::Parameter* const> bucket, const auto& places, int64_t width) {
-    const auto options = bucket.front()->gradient().options();
+    const auto options = bucket.front()->value.options().dtype(at::kFloat).requires_grad(false);
     auto all = at::zeros({ranks_.world_size() * width}, options), own = at::empty({width}, options);
     for (size_t i = 0; i < bucket.size(); ++i) {
-      const auto gradient = flat(bucket[i]->gradient());
+      if (!(bucket[i]->*gradient)().defined()) continue;  // zeros: another rank's reached it
+      const auto own_gradient = flat((bucket[i]->*gradient)());
       for (int rank = 0; rank < ranks_.world_size(); ++rank) {
-        const auto piece = piece_of(gradient.numel(), rank);
-        all.narrow(0, rank * width + places[i], piece.size).copy_(piece.of(gradient));
+        const auto piece = piece_of(own_gradient.numel(), rank);
+        all.narrow(0, rank * width + places[i], piece.size).copy_(piece.of(own_gradient));
       }
       bucket[i]->clear_gradient();
     }

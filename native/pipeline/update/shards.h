@@ -25,8 +25,11 @@ class Shards {
   bool sharded() const { return sharded_; }
   Piece piece(const core::Parameter& parameter) const { return piece_of(parameter.value.numel(), ranks_.rank()); }
 
-  // The sum over ranks of this rank's piece of every gradient, flat. Where ranks share, the gradients themselves are freed.
-  std::vector<at::Tensor> reduce(const std::vector<core::Parameter*>& parameters) const;
+  // A parameter's gradient: of the minibatch, or of one microbatch. Undefined for none.
+  using Gradient = const at::Tensor& (core::Parameter::*)() const;
+  // The sum over ranks of this rank's piece of every gradient, flat and float32. Where ranks share, the gradients themselves are
+  // freed.
+  std::vector<at::Tensor> reduce(const std::vector<core::Parameter*>& parameters, Gradient gradient) const;
   // Every rank has stepped its piece of these values: makes them whole on all.
   void gather(const std::vector<core::Parameter*>& parameters) const;
 

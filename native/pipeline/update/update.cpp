@@ -79,7 +79,8 @@ class Minibatch {
     const auto sums_before = sums_;
     const auto stats_before = stats_;
     sums_.minibatches += 1;
-    if (!accumulate(rows)) {
+    const bool reduces_microbatches = learner_.optimizer.reduces_microbatches();
+    if (!accumulate(rows, reduces_microbatches)) {
       stats_.learning_rate = learner_.optimizer.pass();
       return;
     }
@@ -102,8 +103,10 @@ class Minibatch {
     sums_.steps += 1;
   }
 
-  // Adds the gradient of those of these rows that are this rank's to the parameters; false if no rank had any to learn from.
-  bool accumulate(std::span<const int64_t> rows) {
+  // Adds the gradient of those of these rows that are this rank's to the parameters, or, with `reduces`, that of every microbatch
+  // to all ranks'; false if no rank had any to learn from.
+  bool accumulate(std::span<const int64_t> rows, bool reduces) {
+    learner_.model.parameters().set_sums_at_once(!reduces);
     // What a failed call left behind must not enter this minibatch.
     learner_.optimizer.clear_gradients();
     auto groups = batches::group_rows(batch_.rollouts, rows);
@@ -117,8 +120,16 @@ class Minibatch {
     if (groups.empty()) return false;
     if (!options_.own_rows.empty())
       std::erase_if(groups, [&](const RowGroup& group) { return options_.own_rows[group.rows.front()] == 0; });
-    for (const auto& pass : batches::plan_microbatches(batch_.rollouts, groups, options_.tokens_per_microbatch))
-      microbatch(pass, weights);
+    const auto passes = batches::plan_microbatches(batch_.rollouts, groups, options_.tokens_per_microbatch);
+    auto most = static_cast<double>(passes.size());
+    if (reduces) learner_.ranks.max({&most, 1});
+    for (size_t i = 0; i < static_cast<size_t>(most); ++i) {
+      if (i < passes.size()) microbatch(passes[i], weights);
+      if (!reduces) continue;
+      core::Stopwatch watch;
+      learner_.optimizer.reduce_microbatch();
+      stats_.reduce_seconds += watch.lap();
+    }
     return true;
   }
 
@@ -169,7 +180,6 @@ class Minibatch {
                                                .sequences = sequences_of(batch_.rollouts, groups)});
     stats_.forward_seconds += watch.lap();
     loss.loss.backward();
-    learner_.model.parameters().collect_gradients();
     stats_.backward_seconds += watch.lap();
     sums_.loss += loss.loss.item<double>();
     sums_.loss_sums += loss.sums;
@@ -257,7 +267,7 @@ UpdateStats accumulate_gradients(Learner& learner, const batches::TrajectoryBatc
   Sums sums;
   std::vector<int64_t> rows(static_cast<size_t>(batch.rollouts.rows()));
   std::iota(rows.begin(), rows.end(), 0);
-  Minibatch(learner, batch, options, stats, sums).accumulate(rows);
+  Minibatch(learner, batch, options, stats, sums).accumulate(rows, /*reduces=*/false);
   learner.optimizer.reduce_whole_gradients();
   finish(stats, sums, learner.ranks);
   return stats;
