@@ -7,8 +7,8 @@
 #include <source_location>
 
 // CUDA's execution model on one CPU thread, so that a kernel written for the device runs as plain C++: each CUDA thread is a
-// fiber that runs until it has to wait for others, in an order that changes from block to block, so that a missing barrier
-// is seen as a wrong result. Errors of the model are thrown as std::runtime_error by `emulate`: a barrier that only some
+// fiber that runs until it has to wait for others, and each warp as far as it can before the next, in an order that changes,
+// so that a missing barrier is seen as a wrong result. Errors of the model are thrown as std::runtime_error by `emulate`: a barrier that only some
 // threads reach, or at two places; a warp operation whose mask names lanes that never come; shared memory written past its
 // end; a 128-bit access that is not aligned is left to UndefinedBehaviorSanitizer. Shared memory starts as NaN.
 // It says nothing about speed, memory coalescing, bank conflicts, or what ptxas makes of the code.
