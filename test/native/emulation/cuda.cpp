@@ -199,6 +199,11 @@ void run_block(size_t threads, size_t shared_bytes) {
 
 unsigned char* shared_memory() { return machine.shared; }
 
+void check_aligned(const void* address, size_t bytes) {
+  if (reinterpret_cast<uintptr_t>(address) % bytes != 0)
+    throw std::runtime_error("emulated CUDA: an access of " + std::to_string(bytes) + " bytes is not aligned");
+}
+
 const uint64_t* exchange(unsigned mask, uint64_t given) {
   auto& fiber = *machine.current;
   const auto lane = fiber.index.x % 32;
