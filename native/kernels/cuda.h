@@ -45,7 +45,7 @@ at::Tensor paged_attention(const at::Tensor& query, const at::Tensor& key_cache,
                            const at::Tensor& completion_lengths);
 
 // Log-prob of the target, entropy and log-sum-exp of rows of logits / temperature, put at begin .. begin + R - 1 of the results.
-//   logits [R, V], not divided yet   targets [T] int64   logprobs, entropy, log_sums [T] float32
+//   logits [R, V], not divided yet   targets [T] int64, within the vocabulary   logprobs, entropy, log_sums [T] float32
 void head_row_sums(const at::Tensor& logits, const at::Tensor& targets, double inverse_temperature,
                    at::Tensor& logprobs, at::Tensor& entropy, at::Tensor& log_sums, int64_t begin);
 // In place, those logits to gradients of a product's output (before the division by the temperature).

@@ -22,8 +22,9 @@ __device__ inline unsigned char* shared_memory() {
   extern __shared__ __align__(128) unsigned char bytes[];
   return bytes;
 }
+__device__ inline void check_aligned(const void*, size_t) {}
 #else
-inline unsigned char* shared_memory() { return emulation::shared_memory(); }
+using emulation::check_aligned, emulation::shared_memory;
 #endif
 
 constexpr unsigned kAllLanes = 0xffffffffU;
@@ -40,10 +41,12 @@ struct alignas(N * sizeof(T)) Pack {
 };
 template <int N, typename T>
 __device__ __forceinline__ Pack<T, N> load(const T* from) {
+  check_aligned(from, sizeof(Pack<T, N>));
   return *reinterpret_cast<const Pack<T, N>*>(from);
 }
 template <int N, typename T>
 __device__ __forceinline__ void store(T* to, const Pack<T, N>& pack) {
+  check_aligned(to, sizeof(Pack<T, N>));
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 

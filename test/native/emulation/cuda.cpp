@@ -10,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -117,29 +118,30 @@ void enter(Fiber& fiber) {
   throw std::runtime_error("emulated CUDA: " + what);
 }
 
-// Lanes whose whole mask has arrived go on.
-bool release_warps(size_t threads) {
+// Lanes whose whole mask has arrived go on. Returns whether there are any.   first: the warp's first thread
+bool release_lanes(size_t first, size_t threads) {
   bool released = false;
-  for (size_t first = 0; first < threads; first += 32)
-    for (size_t lane = 0; lane < 32 && first + lane < threads; ++lane) {
-      if (machine.fibers[first + lane]->state != State::at_warp) continue;
-      const auto mask = machine.fibers[first + lane]->mask;
-      const auto each = [&](const auto& f) {
-        for (size_t other = 0; other < 32; ++other)
-          if ((mask >> other & 1) != 0 && !f(first + other)) return false;
-        return true;
-      };
-      const bool complete = each([&](size_t i) {
-        return i < threads && machine.fibers[i]->state == State::at_warp && machine.fibers[i]->mask == mask;
-      });
-      if (complete) released = each([&](size_t i) { return machine.fibers[i]->state = State::ready, true; });
-    }
+  for (size_t lane = first; lane < std::min(first + 32, threads); ++lane) {
+    if (machine.fibers[lane]->state != State::at_warp) continue;
+    const auto mask = machine.fibers[lane]->mask;
+    bool complete = true;
+    const auto each = [&](const auto& use) {
+      for (size_t other = 0; other < 32; ++other)
+        if ((mask >> other & 1) != 0) use(first + other);
+    };
+    each([&](size_t i) {
+      complete =
+          complete && i < threads && machine.fibers[i]->state == State::at_warp && machine.fibers[i]->mask == mask;
+    });
+    if (!complete) continue;
+    each([](size_t i) { machine.fibers[i]->state = State::ready; });
+    released = true;
+  }
   return released;
 }
 
-// Whether any thread still runs after this.
-bool release(size_t threads) {
-  if (release_warps(threads)) return true;
+// When no thread can go on by itself: returns whether all stood at a barrier, and go on, or false when all are done.
+bool release_block(size_t threads) {
   size_t waiting = 0, done = 0;
   std::optional<std::source_location> place;
   for (size_t i = 0; i < threads; ++i) {
@@ -161,22 +163,31 @@ bool release(size_t threads) {
   return true;
 }
 
+// Each warp runs as far as it can before the next one starts: what a barrier should have kept apart then meets.
+void run_warp(size_t first, size_t threads, bool backwards) {
+  const auto lanes = std::min<size_t>(32, threads - first);
+  do {
+    for (size_t i = 0; i < lanes; ++i) {
+      auto& fiber = *machine.fibers[first + (backwards ? lanes - 1 - i : i)];
+      if (fiber.state == State::ready) enter(fiber);
+      if (!machine.error) continue;
+      machine.fibers.clear();
+      std::rethrow_exception(std::exchange(machine.error, nullptr));
+    }
+  } while (release_lanes(first, threads));
+}
+
 void run_block(size_t threads, size_t shared_bytes) {
   machine.memory.assign(shared_bytes + 2 * kGuardBytes + kAlignment, kGuard);
   machine.shared = machine.memory.data() + kGuardBytes;
   machine.shared += kAlignment - reinterpret_cast<uintptr_t>(machine.shared) % kAlignment;
   std::fill_n(machine.shared, shared_bytes, 0xFF);
   for (size_t i = 0; i < threads; ++i) machine.fibers[i]->state = State::ready, machine.fibers[i]->odd = false;
+  const auto warps = (threads + 31) / 32;
   do {
     const bool backwards = (++machine.turns * 2654435761U >> 16 & 1) != 0;
-    for (size_t i = 0; i < threads; ++i) {
-      auto& fiber = *machine.fibers[backwards ? threads - 1 - i : i];
-      if (fiber.state == State::ready) enter(fiber);
-      if (!machine.error) continue;
-      machine.fibers.clear();
-      std::rethrow_exception(std::exchange(machine.error, nullptr));
-    }
-  } while (release(threads));
+    for (size_t i = 0; i < warps; ++i) run_warp((backwards ? warps - 1 - i : i) * 32, threads, backwards);
+  } while (release_block(threads));
   const auto intact = [](auto from) {
     return std::all_of(from, from + kGuardBytes, [](auto x) { return x == kGuard; });
   };
@@ -187,6 +198,11 @@ void run_block(size_t threads, size_t shared_bytes) {
 }  // namespace
 
 unsigned char* shared_memory() { return machine.shared; }
+
+void check_aligned(const void* address, size_t bytes) {
+  if (reinterpret_cast<uintptr_t>(address) % bytes != 0)
+    throw std::runtime_error("emulated CUDA: an access of " + std::to_string(bytes) + " bytes is not aligned");
+}
 
 const uint64_t* exchange(unsigned mask, uint64_t given) {
   auto& fiber = *machine.current;

@@ -7,10 +7,10 @@
 #include <source_location>
 
 // CUDA's execution model on one CPU thread, so that a kernel written for the device runs as plain C++: each CUDA thread is a
-// fiber that runs until it has to wait for others, in an order that changes from block to block, so that a missing barrier
-// is seen as a wrong result. Errors of the model are thrown as std::runtime_error by `emulate`: a barrier that only some
-// threads reach, or at two places; a warp operation whose mask names lanes that never come; shared memory written past its
-// end; a 128-bit access that is not aligned is left to UndefinedBehaviorSanitizer. Shared memory starts as NaN.
+// fiber that runs until it has to wait for others, and each warp as far as it can before the next, in an order that changes,
+// so that a missing barrier is seen as a wrong result. Errors of the model are thrown as std::runtime_error by `emulate`: a
+// barrier that only some threads reach, or at two places; a warp operation whose mask names lanes that never come; shared memory
+// written past its end; an access that is not aligned to its size. Shared memory starts as NaN.
 // It says nothing about speed, memory coalescing, bank conflicts, or what ptxas makes of the code.
 #define SIGHTLOOP_CUDA_EMULATION
 #define __global__
@@ -27,6 +27,7 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace emulation {
 
 unsigned char* shared_memory();
+void check_aligned(const void* address, size_t bytes);
 void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
 // Waits for the lanes of `mask` in this warp; returns what each of the 32 gave.
 const uint64_t* exchange(unsigned mask, uint64_t given);

@@ -1,6 +1,7 @@
 #include "doctest/doctest.h"
 #include "emulation/cuda.h"
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ void absent_lane() {
   if (threadIdx.x % 32 > 0) __shfl_sync(~0U, 1, 0);
 }
 void write_at(int index) { emulation::shared_memory()[index] = 1; }
+void load_at(int index) { device::load<4>(reinterpret_cast<float*>(emulation::shared_memory()) + index); }
 void leave() { throw std::runtime_error("from a kernel"); }
 
 template <typename... Arguments>
@@ -84,6 +86,8 @@ DOCTEST_TEST_CASE("cuda emulation: errors of the model are thrown, and the next 
   DOCTEST_CHECK(contains(failure(16, write_at, 16), "outside its 16 bytes"));
   DOCTEST_CHECK(contains(failure(16, write_at, -1), "outside its 16 bytes"));
   DOCTEST_CHECK(failure(16, write_at, 15).empty());
+  DOCTEST_CHECK(contains(failure(64, load_at, 2), "not aligned"));
+  DOCTEST_CHECK(failure(64, load_at, 4).empty());
   DOCTEST_CHECK(contains(failure(0, leave), "from a kernel"));
   DOCTEST_CHECK(contains(failure(64 << 10, leave), "more than 48 KiB"));
 }

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "core/random.h"
@@ -187,7 +188,7 @@ DOCTEST_TEST_CASE("cuda sample obeys the CPU's order among equal logits, at the 
 }
 
 DOCTEST_TEST_CASE("cuda sample bans the best token however far above the others it lies, and shows logits not finite") {
-  auto draws = make_draws(7, {2});
+  auto draws = make_draws(7, {39, 2});
   draws.temperature[1] = 0;
   const auto logits = at::randn({7, 40});
   logits.slice(0, 0, 2).select(1, 2).fill_(500);
