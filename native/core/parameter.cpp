@@ -32,9 +32,7 @@ at::Tensor Parameter::view(const Slice& slice) const {
   return value.narrow(0, slice.begin, slice.rows).view(slice.shape);
 }
 
-const at::Tensor& Parameter::gradient() const {
-  return narrow() ? gradient_sum : value.grad();
-}
+const at::Tensor& Parameter::gradient() const { return narrow() ? gradient_sum : value.grad(); }
 
 void Parameter::ensure_gradient() {
   if (gradient().defined()) return;

@@ -5,6 +5,11 @@
 #include "pipeline/rollout/session.h"
 
 namespace sightloop::rollout {
+namespace {
+
+constexpr int64_t kWidthStep = 32;  // blocks by which a device's block table grows
+
+}  // namespace
 
 // The batch has one of a few fixed sizes; slots past the active ones are idle.
 int64_t Session::slots_for(int64_t active) const {
@@ -13,17 +18,13 @@ int64_t Session::slots_for(int64_t active) const {
   return std::max(count, active);
 }
 
-// Blocks of the longest row. A device's steps have one width, so that they can be recorded.
+// Blocks of the longest row. A device's steps have one of a few widths, so that they can be recorded.
 int64_t Session::table_width() const {
   size_t widest = 1;
-  if (!decoder_->runs_ahead()) {
-    for (const auto& running : active_)
-      widest = std::max(widest, prompt_of(running).blocks.size() + running.blocks.size());
-    return static_cast<int64_t>(widest);
-  }
-  for (const auto& prompt : prompts_)
-    widest = std::max(widest, static_cast<size_t>(cache_.blocks_for(static_cast<int64_t>(prompt.token_ids.size()))));
-  return static_cast<int64_t>(widest) + cache_.blocks_for(options_.max_completion_tokens);
+  for (const auto& running : active_)
+    widest = std::max(widest, prompt_of(running).blocks.size() + running.blocks.size());
+  const auto needed = static_cast<int64_t>(widest);
+  return decoder_->runs_ahead() ? (needed + kWidthStep - 1) / kWidthStep * kWidthStep : needed;
 }
 
 // Starts a step for every active completion that wants a token more than those under way.

@@ -65,8 +65,7 @@ void Optimizer::reduce(Shards::Gradient gradient) {
 }
 
 bool Optimizer::reduces_microbatches() const {
-  return shards_.sharded() &&
-         std::ranges::any_of(held_, [](const Held& held) { return held.parameter->narrow(); });
+  return shards_.sharded() && std::ranges::any_of(held_, [](const Held& held) { return held.parameter->narrow(); });
 }
 
 void Optimizer::reduce_microbatch() { reduce(&core::Parameter::microbatch_gradient); }

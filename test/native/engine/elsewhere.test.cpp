@@ -214,7 +214,7 @@ DOCTEST_TEST_CASE("on another device: bfloat16 weights, float32 masters; state s
   const auto here = host.engine.score(rollouts, engine::Which::policy, 1, {}).logprobs;
   const auto there = device.engine.score(rollouts, engine::Which::policy, 1, {}).logprobs;
   const auto difference = (here - there).abs();
-  DOCTEST_CHECK(difference.max().item<double>() < 0.1);
+  DOCTEST_CHECK(difference.max().item<double>() < 0.2);
   DOCTEST_CHECK(difference.mean().item<double>() < 0.03);
   host.engine.update(batch, 1, 0, {}, {});
   DOCTEST_CHECK(host.engine.update(batch, 1, 0, {}, {}).optimizer_step ==
