@@ -2,11 +2,14 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import { beforeAll, describe, expect, test } from "vitest";
 import { encodePng } from "../../src/datasets/fashion-grid/png.js";
-import { sightloop, smallRun, start, workspace } from "./support.js";
+import { sightloop, smallRun, start, workspace, writeRows } from "./support.js";
 
 const place = workspace();
-beforeAll(() => {
-  writeFileSync(place.path("run.yaml"), stringify({ ...smallRun, model: { path: place.model } }));
+beforeAll(async () => {
+  const data = await writeRows(place.folder);
+  const evaluate = { ...smallRun.evaluate, max_items: 4 };
+  const datasets = { train: data, validation: data };
+  writeFileSync(place.path("run.yaml"), stringify({ ...smallRun, datasets, evaluate, model: { path: place.model } }));
   writeFileSync(place.path("image.png"), encodePng(new Uint8Array(56 * 56 * 3).fill(90), 56, 56));
 });
 
