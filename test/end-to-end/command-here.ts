@@ -18,7 +18,9 @@ export async function trainCommandHere(args: readonly string[], cwd: string): Pr
   const home = process.cwd();
   process.chdir(cwd);
   try {
-    const parser = yargs([...args]).strict().exitProcess(false);
+    const parser = yargs([...args])
+      .strict()
+      .exitProcess(false);
     await parser
       .command(trainCommand)
       .fail((message, error: Error | undefined) => {

@@ -32,7 +32,7 @@ beforeAll(async () => {
     ...smallRun,
     ...{ prompts_per_step: 4, completions_per_update: 8, steps: 6 },
     datasets: { train: data },
-    evaluate: { ...smallRun.evaluate, every_steps: 0, max_items: 4, before_training: false },
+    evaluate: { ...smallRun.evaluate, every_steps: 0, max_items: 4 },
     model: { ...smallRun.model, path: place.model },
     rewards: [{ name: "accuracy" }, { name: "length", max_tokens: 4 }], // random models never answer right
     optimizer: { learning_rate: 1e-4, schedule: "constant" }, // `steps` may change

@@ -58,7 +58,11 @@ export const smallRun = {
   algorithm: { name: "grpo", kl_loss_coefficient: 0.01 },
   optimizer: { learning_rate: 1e-3, warmup_steps: 2 },
   rewards: [{ name: "accuracy" }],
-  evaluate: { every_steps: 2, settings: [{ name: "t1", temperature: 1, completions_per_prompt: 2 }] },
+  // An evaluation loads a judge, which takes longer than these steps: none before training.
+  evaluate: {
+    ...{ every_steps: 2, before_training: false },
+    settings: [{ name: "t1", temperature: 1, completions_per_prompt: 2 }],
+  },
   checkpoint: { every_steps: 2, keep_last: 0 },
 } as const;
 
