@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import { beforeAll, describe, expect, test } from "vitest";
 import { encodePng } from "../../src/datasets/fashion-grid/png.js";
-import { sightloop, smallRun, start, workspace, writeRows } from "./support.js";
+import { sightloop, smallRun, start, startProgram, withoutProgress, workspace, writeRows } from "./support.js";
 
 const place = workspace();
 beforeAll(async () => {
@@ -17,12 +17,16 @@ const verbs = ["train", "sft", "evaluate", "generate", "init", "merge", "rewards
 
 describe("help", () => {
   test("comes at once and names every verb", async () => {
+    const begun = performance.now();
+    await startProgram(process.execPath, ["-e", "0"]).done;
     const started = performance.now();
     const { code, stdout } = await sightloop(["--help"]);
+    const took = performance.now() - started;
     expect(code).toBe(0);
     for (const verb of verbs) expect(stdout).toContain(`sightloop ${verb}`);
     expect(stdout).toContain("Examples:");
-    expect(performance.now() - started).toBeLessThan(3000); // 0.3 s on a quiet machine
+    // 0.3 s on a quiet machine, six times what Node itself takes.
+    expect(took).toBeLessThan(Math.max(3000, 15 * (started - begun)));
   });
 
   test.each(verbs)("%s --help has an example", async (verb) => {
@@ -48,7 +52,7 @@ describe("help", () => {
 test("init, sft, train, evaluate and generate, one after another", async () => {
   const model = place.path("made");
   const made = await sightloop(["init", "--preset", "fashion_grid_tiny", "--output", model, "--seed", "3", "--json"]);
-  expect(made).toMatchObject({ code: 0, stderr: "" });
+  expect([made.code, withoutProgress(made.stderr)]).toEqual([0, ""]);
   expect(JSON.parse(made.stdout)).toMatchObject({ path: model, seed: 3 });
 
   writeFileSync(

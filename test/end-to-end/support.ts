@@ -171,4 +171,7 @@ export function startProgram(
   return { child, done, line };
 }
 
+/** What stderr says but for the progress of files, which shows when a busy machine takes seconds for them. */
+export const withoutProgress = (stderr: string): string => stderr.replace(/^(loading|writing) .*, ETA .*\n/gm, "");
+
 export const sightloop = (args: readonly string[], cwd?: string): Promise<Outcome> => start(args, cwd).done;
