@@ -2,7 +2,8 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writ
 import sharp from "sharp";
 import { stringify } from "yaml";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
-import { sightloop, smallRun, workspace } from "./support.js";
+import { trainCommandHere } from "./command-here.js";
+import { type Outcome, sightloop, smallRun, workspace } from "./support.js";
 
 const place = workspace();
 const photo = { create: { width: 56, height: 56, channels: 3, background: "#808080" } } as const;
@@ -30,8 +31,13 @@ interface Row {
 }
 const row = (changes: Row = {}): string => JSON.stringify({ id: "r1", question: "total?", answer: "5", ...changes });
 
+type Train = (args: readonly string[], cwd: string) => Promise<Outcome>;
+
 /** Runs `train` on these rows; the run must fail with 2, say why and how to go on, and leave no run folder. */
-async function refused(what: { rows?: readonly string[]; model?: string; set?: readonly string[] }): Promise<string> {
+async function refused(
+  what: { rows?: readonly string[]; model?: string; set?: readonly string[] },
+  train: Train = trainCommandHere,
+): Promise<string> {
   writeFileSync(place.path("rows.jsonl"), (what.rows ?? [row()]).join("\n"));
   const config = { ...smallRun, model: { path: what.model ?? "model" }, ...{ steps: 1, evaluate: {} } };
   const datasets = { train: { name: "jsonl", path: "rows.jsonl" } };
@@ -40,7 +46,7 @@ async function refused(what: { rows?: readonly string[]; model?: string; set?: r
     stringify({ ...config, datasets, prompts_per_step: 1, completions_per_update: 4 }),
   );
   const set = (what.set ?? []).flatMap((assignment) => ["--set", assignment]);
-  const { code, stderr } = await sightloop(["train", "run.yaml", "--run-folder", "out", ...set], place.folder);
+  const { code, stderr } = await train(["train", "run.yaml", "--run-folder", "out", ...set], place.folder);
   expect(code, stderr).toBe(2);
   expect(stderr).toMatch(/^error: ./m);
   expect(stderr).toMatch(/^hint: ./m);
@@ -90,8 +96,9 @@ describe("the model", () => {
     for (const message of messages) expect(stderr).toMatch(message);
   });
 
-  test("no such folder", async () => {
-    expect(await refused({ model: "nowhere" })).toContain("the model folder nowhere does not exist");
+  test("no such folder, in this process and in one of its own", async () => {
+    for (const train of [trainCommandHere, sightloop])
+      expect(await refused({ model: "nowhere" }, train)).toContain("the model folder nowhere does not exist");
   });
 });
 
@@ -129,9 +136,11 @@ describe("the data", () => {
     for (const message of messages) expect(stderr).toMatch(message);
   });
 
-  test("a prompt over the limit", async () => {
-    const stderr = await refused({ rows: [row({ image: "good.png" })], set: ["prompt.max_prompt_tokens=5"] });
-    expect(stderr).toMatch(/"r1".*over max_prompt_tokens 5/);
+  test("a prompt over the limit, in this process and in one of its own", async () => {
+    for (const train of [trainCommandHere, sightloop]) {
+      const stderr = await refused({ rows: [row({ image: "good.png" })], set: ["prompt.max_prompt_tokens=5"] }, train);
+      expect(stderr).toMatch(/"r1".*over max_prompt_tokens 5/);
+    }
   });
 });
 

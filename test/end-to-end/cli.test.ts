@@ -2,11 +2,14 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import { beforeAll, describe, expect, test } from "vitest";
 import { encodePng } from "../../src/datasets/fashion-grid/png.js";
-import { sightloop, smallRun, start, workspace } from "./support.js";
+import { sightloop, smallRun, start, startProgram, withoutProgress, workspace, writeRows } from "./support.js";
 
 const place = workspace();
-beforeAll(() => {
-  writeFileSync(place.path("run.yaml"), stringify({ ...smallRun, model: { path: place.model } }));
+beforeAll(async () => {
+  const data = await writeRows(place.folder);
+  const evaluate = { ...smallRun.evaluate, max_items: 4 };
+  const datasets = { train: data, validation: data };
+  writeFileSync(place.path("run.yaml"), stringify({ ...smallRun, datasets, evaluate, model: { path: place.model } }));
   writeFileSync(place.path("image.png"), encodePng(new Uint8Array(56 * 56 * 3).fill(90), 56, 56));
 });
 
@@ -14,12 +17,16 @@ const verbs = ["train", "sft", "evaluate", "generate", "init", "merge", "rewards
 
 describe("help", () => {
   test("comes at once and names every verb", async () => {
+    const begun = performance.now();
+    await startProgram(process.execPath, ["-e", "0"]).done;
     const started = performance.now();
     const { code, stdout } = await sightloop(["--help"]);
+    const took = performance.now() - started;
     expect(code).toBe(0);
     for (const verb of verbs) expect(stdout).toContain(`sightloop ${verb}`);
     expect(stdout).toContain("Examples:");
-    expect(performance.now() - started).toBeLessThan(3000); // 0.3 s on a quiet machine
+    // 0.3 s on a quiet machine, six times what Node itself takes.
+    expect(took).toBeLessThan(Math.max(3000, 15 * (started - begun)));
   });
 
   test.each(verbs)("%s --help has an example", async (verb) => {
@@ -45,7 +52,7 @@ describe("help", () => {
 test("init, sft, train, evaluate and generate, one after another", async () => {
   const model = place.path("made");
   const made = await sightloop(["init", "--preset", "fashion_grid_tiny", "--output", model, "--seed", "3", "--json"]);
-  expect(made).toMatchObject({ code: 0, stderr: "" });
+  expect([made.code, withoutProgress(made.stderr)]).toEqual([0, ""]);
   expect(JSON.parse(made.stdout)).toMatchObject({ path: model, seed: 3 });
 
   writeFileSync(

@@ -9,17 +9,18 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, expect, test } from "vitest";
 import { below, pick, type Random, randomOf } from "../helpers/mutate.js";
-import { hashes, reproducibleMetrics, workspace } from "./support.js";
+import { hashes, reproducibleMetrics, type Rows, workspace, writeRows } from "./support.js";
 
 const num_kills = 20;
 const place = workspace();
+let data: Rows;
 
 const request = (run_folder: string, resume: boolean) => ({
   ...{ model: place.model, run_folder, resume, steps: 6, threads: 1 },
   ...{ prompts_per_step: 2, completions_per_prompt: 4, completions_per_update: 4, seed: 5 },
-  dataset: { name: "fashion_grid", count: 7 },
-  datasets: { validation: { name: "fashion_grid", split: "validation", count: 2 } },
-  evaluate: { every_steps: 3, before_training: false, settings: [{ name: "t1", temperature: 1 }] },
+  dataset: data,
+  datasets: { validation: data },
+  evaluate: { every_steps: 3, max_items: 2, before_training: false, settings: [{ name: "t1", temperature: 1 }] },
   sampling: { max_completion_tokens: 5 },
   algorithm: { name: "grpo", kl_loss_coefficient: 0.01 },
   optimizer: { learning_rate: 1e-3, warmup_steps: 1 },
@@ -96,6 +97,7 @@ const results = (folder: string) =>
 const names = (folder: string) => Object.keys(hashes(folder, /^manifest-resumed-\d+\.json$/));
 
 beforeAll(async () => {
+  data = await writeRows(place.folder);
   expect(await trainUntil(place.path("whole"))).toMatchObject({ type: "done", step: 6 });
 });
 

@@ -84,7 +84,12 @@ async function prepare(drawn: Drawn, folder: string): Promise<TrainConfig> {
   writeFileSync(join(folder, "data.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
   const all = drawn.train_vision;
   return trainConfigSchema.parse({
-    ...{ steps: 2, prompts_per_step: drawn.prompts_per_step, completions_per_prompt: drawn.completions_per_prompt },
+    ...{
+      threads: 1,
+      steps: 2,
+      prompts_per_step: drawn.prompts_per_step,
+      completions_per_prompt: drawn.completions_per_prompt,
+    },
     completions_per_update: drawn.prompts_per_step * drawn.completions_per_prompt,
     tokens_per_microbatch: drawn.tokens_per_microbatch,
     activation_checkpointing: drawn.activation_checkpointing,

@@ -44,8 +44,11 @@ test.each(runs)("$name: $model on $dataset", async ({ name, model, dataset }) =>
     `extends.dataset=configs/parts/datasets/${dataset}.yaml`,
     `model.path=test/fixtures/${model.startsWith("qwen2_5") ? "qwen2_5_vl" : "qwen2_vl"}/checkpoint`,
     ...["threads=1", "epochs=1", "prompts_per_step=4", "sampling.max_completion_tokens=8", "evaluate.max_items=1"],
-    ...(name.startsWith("maye") || name === "reinforce_pp" ? [] : ["completions_per_prompt=2"]),
-    "completions_per_update=2",
+    "reward_workers=1",
+    // Two updates a step. Those without groups have one completion a prompt.
+    ...(name.startsWith("maye") || name === "reinforce_pp"
+      ? ["completions_per_update=2"]
+      : ["completions_per_prompt=2", "completions_per_update=4"]),
     ...(name === "dapo" ? ["rewards=[{name: accuracy}, {name: overlong, cache_tokens: 4}]"] : []),
   ]);
   const events: TrainEvent[] = [];

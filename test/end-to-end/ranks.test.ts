@@ -6,17 +6,33 @@ import { tableFromIPC } from "apache-arrow";
 import { beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { SafetensorsFile } from "../helpers/safetensors.js";
-import { hashes, type Outcome, reproducibleMetrics, sightloop, smallRun, start, workspace } from "./support.js";
+import {
+  hashes,
+  type Outcome,
+  reproducibleMetrics,
+  type Rows,
+  sightloop,
+  smallRun,
+  start,
+  workspace,
+  writeRows,
+} from "./support.js";
 
 /** Several processes train one model: real processes, real c10d, through the command line. */
 const place = workspace();
 const config = (): string => place.path("run.yaml");
+let data: Rows;
+/** Evaluates once: that loads a judge on every rank. */
+let evaluated: readonly string[];
 
 beforeAll(async () => {
+  data = await writeRows(place.folder);
+  evaluated = ["--set", `datasets.validation=${JSON.stringify(data)}`];
   const run = {
     ...smallRun,
-    ...{ prompts_per_step: 4, completions_per_update: 8, steps: 6, reward_workers: 1 },
-    evaluate: { ...smallRun.evaluate, every_steps: 0 }, // each loads a judge, on every rank
+    ...{ prompts_per_step: 4, completions_per_update: 8, steps: 6 },
+    datasets: { train: data },
+    evaluate: { ...smallRun.evaluate, every_steps: 0, max_items: 4 },
     model: { ...smallRun.model, path: place.model },
     rewards: [{ name: "accuracy" }, { name: "length", max_tokens: 4 }], // random models never answer right
     optimizer: { learning_rate: 1e-4, schedule: "constant" }, // `steps` may change
@@ -56,7 +72,7 @@ const weights = (folder: string): string => place.path(folder, "checkpoints/step
 describe("1, 2 and 4 ranks", () => {
   test("sample the same ids and come to the same weights", async () => {
     for (const [folder, ...options] of [["one"], ["two", "--nproc", "2"], ["four", "--nproc", "4"]] as const)
-      expect(await train(folder, ...options)).toMatchObject({ code: 0 });
+      expect(await train(folder, ...options, ...evaluated)).toMatchObject({ code: 0 });
     for (const folder of ["two", "four"]) {
       expect(tokens(folder)).toEqual(tokens("one"));
       expect(largestDifference(weights("one"), weights(folder))).toBeLessThan(1e-5);
@@ -96,7 +112,9 @@ describe("1, 2 and 4 ranks", () => {
     const run = async (world_size: number, shard_optimizer: boolean, port: number): Promise<string> => {
       const folder = place.path(`updates-${world_size}-${shard_optimizer}`);
       const ranks = Array.from({ length: world_size }, (_, rank) =>
-        node("test/helpers/rank-updates.mjs", { model: place.model, folder, rank, world_size, port, shard_optimizer }),
+        node("test/helpers/rank-updates.mjs", {
+          ...{ model: place.model, folder, rank, world_size, port, shard_optimizer, data },
+        }),
       );
       expect(await Promise.all(ranks)).toEqual(ranks.map(() => 0));
       return folder;

@@ -5,7 +5,7 @@ import { tableFromIPC } from "apache-arrow";
 import { beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import type { StudyEvent } from "../../src/study/events.js";
-import { hashes, sightloop, start, workspace } from "./support.js";
+import { hashes, sightloop, start, withoutProgress, workspace } from "./support.js";
 
 const place = workspace();
 const rows = ["4", "7", "9"].map((answer, i) => ({
@@ -80,7 +80,7 @@ describe("a study", () => {
   let whole: readonly Line[];
   beforeAll(async () => {
     const { code, stdout, stderr } = await sightloop(study(place.path("whole")));
-    expect([code, stderr]).toEqual([0, ""]);
+    expect([code, withoutProgress(stderr)]).toEqual([0, ""]);
     whole = linesOf(stdout);
   });
 
@@ -166,7 +166,7 @@ describe("sample, of what a study's fine-tuning has learned", () => {
 
   test("rows hold right answers; the same seed gives the same bytes", async () => {
     const { code, stdout, stderr } = await sample("drawn", "--keep", "2", "--seed", "3", "--json");
-    expect([code, stderr]).toEqual([0, ""]);
+    expect([code, withoutProgress(stderr)]).toEqual([0, ""]);
     const lines = readFileSync(place.path("drawn", "data.jsonl"), "utf8").trim().split("\n");
     const drawn = lines.map((line) => JSON.parse(line) as (typeof rows)[number]);
     expect(linesOf(stdout).at(-1)).toMatchObject({ type: "sampled", num_rows: drawn.length, num_prompts: 3 });

@@ -1,12 +1,13 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { afterAll, beforeAll } from "vitest";
 import { initFolder, presetFolder } from "../../src/cli/init-model.js";
 import { type TrainConfig, trainConfigSchema } from "../../src/config/schema.js";
+import { datasetSchema, openDataset } from "../../src/datasets/registry.js";
 import type { TrainEvent } from "../../src/pipeline/events.js";
 import { runTrain } from "../../src/pipeline/run.js";
 import { metric } from "../../src/reports/metrics.js";
@@ -26,6 +27,22 @@ export function workspace() {
   return place;
 }
 
+/**
+ * The first ten rows of fashion_grid, as a dataset of files: processes that train for a second read it at once, where
+ * fashion_grid reads 36,000 photos first.
+ */
+export async function writeRows(folder: string) {
+  const grids = await openDataset(datasetSchema.parse({ name: "fashion_grid", count: 10 }), { base_folder: "." });
+  const rows = Array.from({ length: 10 }, async (_, i) => {
+    const { id, question, answer, images } = await grids.get(i);
+    writeFileSync(join(folder, `${i}.png`), (images[0] as { bytes: Uint8Array }).bytes);
+    return JSON.stringify({ id, question, answer, image: `${i}.png` });
+  });
+  writeFileSync(join(folder, "rows.jsonl"), (await Promise.all(rows)).join("\n"));
+  return { name: "jsonl", path: join(folder, "rows.jsonl") } as const;
+}
+export type Rows = Awaited<ReturnType<typeof writeRows>>;
+
 /** Small enough for a second a step. */
 export const smallRun = {
   threads: 1, // a tiny model gains nothing from more, and waits for busy cores
@@ -36,11 +53,16 @@ export const smallRun = {
     validation: { name: "fashion_grid", split: "validation", count: 4 },
   },
   ...{ prompts_per_step: 3, completions_per_prompt: 4, completions_per_update: 6 },
+  reward_workers: 1, // each takes longer to start than these runs to train
   sampling: { max_completion_tokens: 6 },
   algorithm: { name: "grpo", kl_loss_coefficient: 0.01 },
   optimizer: { learning_rate: 1e-3, warmup_steps: 2 },
   rewards: [{ name: "accuracy" }],
-  evaluate: { every_steps: 2, settings: [{ name: "t1", temperature: 1, completions_per_prompt: 2 }] },
+  // An evaluation loads a judge, which takes longer than these steps: none before training.
+  evaluate: {
+    ...{ every_steps: 2, before_training: false },
+    settings: [{ name: "t1", temperature: 1, completions_per_prompt: 2 }],
+  },
   checkpoint: { every_steps: 2, keep_last: 0 },
 } as const;
 
@@ -148,5 +170,8 @@ export function startProgram(
     });
   return { child, done, line };
 }
+
+/** What stderr says but for the progress of files, which shows when a busy machine takes seconds for them. */
+export const withoutProgress = (stderr: string): string => stderr.replace(/^(loading|writing) .*, ETA .*\n/gm, "");
 
 export const sightloop = (args: readonly string[], cwd?: string): Promise<Outcome> => start(args, cwd).done;

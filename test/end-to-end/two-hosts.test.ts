@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { rm, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
-import { hashes, program, type Running, sightloop, smallRun, startProgram, workspace } from "./support.js";
+import { hashes, program, type Running, sightloop, smallRun, startProgram, workspace, writeRows } from "./support.js";
 
 /** Two hosts: network namespaces with an address each and a cable between them. Needs root and iproute2. */
 const hosts = [`sl-a-${process.pid}`, `sl-b-${process.pid}`] as const;
@@ -44,6 +44,7 @@ describe.skipIf(!can_connect)("two hosts (network namespaces)", () => {
       prompts_per_step: 4,
       completions_per_update: 8,
       rewards: [{ name: "length", max_tokens: 4 }],
+      ...{ datasets: { train: await writeRows(place.folder) }, evaluate: {} },
       steps: 4,
     };
     const model = { ...smallRun.model, path: place.model };

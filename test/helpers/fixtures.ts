@@ -57,12 +57,22 @@ export const weightFiles = (folder: string): readonly string[] =>
     .filter((name) => name.endsWith(".safetensors"))
     .map((name) => join(folder, name));
 
+type Decoded = Awaited<ReturnType<typeof decodeImage>>;
+const decoded = new Map<string, Promise<Decoded>>();
+
+function fixtureImage(name: string): Promise<Decoded> {
+  const known = decoded.get(name);
+  if (known !== undefined) return known;
+  const decoding = readImage({ path: join(fixturesRoot, "images", name) }, name).then((file) => decodeImage(file));
+  decoded.set(name, decoding);
+  return decoding;
+}
+
 /** Image ids (hashes) by file name, all added to the engine. */
 export async function addFixtureImages(engine: Engine, names: readonly string[]): Promise<ReadonlyMap<string, string>> {
   const ids = new Map<string, string>();
   for (const name of names) {
-    const file = await readImage({ path: join(fixturesRoot, "images", name) }, name);
-    const image = await decodeImage(file);
+    const image = await fixtureImage(name);
     await engine.addImages([image]);
     ids.set(name, image.id);
   }

@@ -13,8 +13,8 @@ import { buildPrompts } from "../../dist/pipeline/data/prompts.js";
 import { datasetSchema, openDataset } from "../../dist/datasets/registry.js";
 import { ownRows } from "../../dist/pipeline/shares.js";
 
-/** @type {{ model: string, folder: string, rank: number, world_size: number, port: number, shard_optimizer: boolean }} */
-const { model, folder, rank, world_size, port, shard_optimizer } = JSON.parse(process.argv[2] ?? "{}");
+/** @type {{ model: string, folder: string, rank: number, world_size: number, port: number, shard_optimizer: boolean, data: object }} */
+const { model, folder, rank, world_size, port, shard_optimizer, data } = JSON.parse(process.argv[2] ?? "{}");
 const ranks =
   world_size === 1
     ? null
@@ -43,7 +43,7 @@ const engine = await openEngine(
   },
   { ranks: ranks?.handle ?? null },
 );
-const dataset = await openDataset(datasetSchema.parse({ name: "fashion_grid", count: 6 }), { base_folder: "." });
+const dataset = await openDataset(datasetSchema.parse(data), { base_folder: "." });
 const samples = await Promise.all(
   // One prompt without an image: a rank that holds none must not leave the others waiting.
   Array.from({ length: 6 }, async (_, prompt_id) => {

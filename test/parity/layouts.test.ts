@@ -15,14 +15,16 @@ import {
 import { openTestEngine } from "../helpers/engine.js";
 import { addFixtureImages, casePrompts, families, type Family, maxAbsDiff } from "../helpers/fixtures.js";
 
+const small = { with_reference: false, threads: 1 };
 const root = mkdtempSync(join(tmpdir(), "sightloop-layouts-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
 /** Logits of case "multi" of a model folder. */
 async function logitsOf(family: Family, folder: string): Promise<Float32Array> {
-  const { engine } = await openTestEngine(folder, { with_reference: false });
+  const { engine } = await openTestEngine(folder, small);
   try {
-    const images = await addFixtureImages(engine, family.reference.image_names);
+    const shown = family.reference.cases["multi"]!.rows.flatMap((row) => row.images);
+    const images = await addFixtureImages(engine, [...new Set(shown)]);
     const [row] = await engine.inspect(casePrompts(family, "multi", images));
     return row!.get("logits")!.data;
   } finally {
@@ -131,7 +133,7 @@ describe("files that contradict each other are refused by name", () => {
     const folder = freshFolder(root, "damaged");
     rewriteCheckpoint(family, folder, layout);
     damage(folder);
-    const opening = openTestEngine(folder, { with_reference: false });
+    const opening = openTestEngine(folder, small);
     await expect(opening).rejects.toMatchObject({
       code: "CHECKPOINT_INVALID",
       message: expect.stringMatching(message) as string,
@@ -144,7 +146,7 @@ describe("files that contradict each other are refused by name", () => {
     const weights = readWeights(folder);
     weights.set("model.language_model.norm.weight", weights.get("model.norm.weight")!);
     writeSafetensors(join(folder, "model.safetensors"), weights, "F32");
-    await expect(openTestEngine(folder, { with_reference: false })).rejects.toThrow(
+    await expect(openTestEngine(folder, small)).rejects.toThrow(
       /"model\.language_model\.norm\.weight" and "model\.norm\.weight" are the same one under two names/,
     );
   });
