@@ -81,8 +81,7 @@ function arrowFile(handle: FileHandle, batches: readonly BatchLayout[], read: Re
       const counts: number[] = [];
       for (const column of columnsOf(name)) {
         const child = Object.values(column.children)[0];
-        if (column.kind !== "list" || child?.kind !== "bool")
-          throw new Error(`column "${name}" is no list of bits`);
+        if (column.kind !== "list" || child?.kind !== "bool") throw new Error(`column "${name}" is no list of bits`);
         const offsets = await offsetsIn(column, 0, column.num_rows, bytes);
         const bits = await bytes(child.regions[0]!);
         checkOffsets(offsets, 8 * bits.length, name);

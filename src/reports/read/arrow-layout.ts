@@ -68,7 +68,8 @@ function batchLayout(fields: readonly FieldContents[], header: BatchContents, bo
     const num_rows = header.rows[node++] ?? -1;
     if (!(num_rows >= 0 && num_rows < max_rows)) throw new Error(`column "${name}" has an impossible length`);
     nextRegion(); // validity
-    const regions = Array.from({ length: numRegions(field) }, nextRegion);
+    const regions: Region[] = [];
+    for (let left = numRegions(field); left > 0; left--) regions.push(nextRegion());
     const least = leastBytes(field, num_rows);
     if (regions[0] !== undefined && regions[0].length < least) throw new Error(`column "${name}" is cut off`);
     if (kind === "list" && field.children.length !== 1) throw new Error(`list "${name}" has no items`);
