@@ -12,11 +12,13 @@
 namespace sightloop::rollout {
 
 Session::Session(const models::Model& model, SamplingOptions options, batches::PositionsOf positions_of,
-                 batches::FeaturesOf features_of, std::function<void()> check_weights, int32_t policy_version)
+                 batches::FeaturesOf features_of, std::function<int64_t()> images_encoded,
+                 std::function<void()> check_weights, int32_t policy_version)
     : model_(model),
       options_(std::move(options)),
       positions_of_(std::move(positions_of)),
       features_of_(std::move(features_of)),
+      images_encoded_(std::move(images_encoded)),
       check_weights_(std::move(check_weights)),
       policy_version_(policy_version),
       cache_(model, options_.kv_block_size) {}
@@ -164,8 +166,9 @@ void Session::prefill(size_t first_waiting) {
   PrefillContext context(cache_, boundaries, at::tensor(rows, at::kLong));
   timings_.prefill_seconds += watch.lap();
   timings_.prefilled_prompts += static_cast<int64_t>(chosen.size());
-  timings_.vision_images += static_cast<int64_t>(image_ids.size());
+  const auto encoded_before = images_encoded_();
   const auto features = features_of_(image_ids);
+  timings_.vision_images += images_encoded_() - encoded_before;
   timings_.vision_seconds += watch.lap();
   const auto embedded = model_.embed(at::tensor(token_ids, at::kLong), features);
   const auto hidden = model_.forward(embedded, at::cat(positions, 1), context, nullptr);
