@@ -25,7 +25,7 @@ struct RolloutTimings {
   double decode_seconds = 0;    // decode steps up to their logits
   double sampling_seconds = 0;  // draws from logits
   int64_t prefilled_prompts = 0;
-  int64_t vision_images = 0;  // whose features were asked for, kept ones too
+  int64_t vision_images = 0;  // whose features were computed; kept ones are not
 };
 
 }  // namespace sightloop::core

@@ -177,8 +177,9 @@ std::shared_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions 
         "the weights changed since this rollout session was opened: finish or close it before update or loadState");
   };
   std::erase_if(sessions_, [](const auto& session) { return session.expired(); });
-  auto session = std::make_shared<rollout::Session>(*policy_, std::move(options), positions_of(), features_of(*policy_),
-                                                    check_weights, static_cast<int32_t>(optimizer_->steps()));
+  auto session = std::make_shared<rollout::Session>(
+      *policy_, std::move(options), positions_of(), features_of(*policy_), [this] { return images_.num_encoded(); },
+      check_weights, static_cast<int32_t>(optimizer_->steps()));
   sessions_.push_back(session);
   return session;
 }

@@ -63,7 +63,7 @@ at::Tensor ImageStore::features(const models::Model& model, const std::vector<st
   return at::cat(ordered).to(model.device());
 }
 
-at::Tensor ImageStore::encode(const models::Model& model, const std::vector<std::string>& ids) const {
+at::Tensor ImageStore::encode(const models::Model& model, const std::vector<std::string>& ids) {
   std::vector<at::Tensor> patches;
   std::vector<models::GridThw> grids;
   for (const auto& id : ids) {
@@ -71,6 +71,7 @@ at::Tensor ImageStore::encode(const models::Model& model, const std::vector<std:
     patches.push_back(data::patchify(image.pixels, settings_));
     grids.push_back({image.grid.t, image.grid.h, image.grid.w});
   }
+  num_encoded_ += static_cast<int64_t>(ids.size());
   return model.encode_images(at::cat(patches), grids, nullptr);
 }
 

@@ -30,6 +30,8 @@ class ImageStore {
   at::Tensor features(const models::Model& model, const std::vector<std::string>& ids, bool cached);
 
   int64_t bytes() const;
+  // Images whose features were computed, since the store was made; kept features are not computed again.
+  int64_t num_encoded() const { return num_encoded_; }
 
  private:
   struct Entry {
@@ -39,10 +41,11 @@ class ImageStore {
   };
   const Entry& find(const std::string& id) const;
   Entry& find(const std::string& id) { return const_cast<Entry&>(std::as_const(*this).find(id)); }
-  at::Tensor encode(const models::Model& model, const std::vector<std::string>& ids) const;
+  at::Tensor encode(const models::Model& model, const std::vector<std::string>& ids);
 
   data::ImageProcessorSettings settings_;
   int64_t budget_bytes_;
+  int64_t num_encoded_ = 0;
   std::unordered_map<std::string, Entry> entries_;
   std::list<std::string> uses_;  // least recently added first
 };

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { problemText } from "../reports/read/problem.js";
+import type { Run } from "../reports/read/run-folder-reader.js";
 import { buildReport } from "../reports/report/report.js";
 import { writeReport } from "../reports/report/write.js";
 import { jsonLine } from "./present.js";
@@ -13,10 +14,13 @@ export interface ReportArguments {
 
 /** `sightloop report` */
 export async function report({ folders, output, title, json }: ReportArguments): Promise<void> {
-  const built = await buildReport(folders, { title });
+  const folderOf = (runs: readonly Run[]): string =>
+    output ?? (runs.length === 1 ? join(runs[0]!.folder, "report") : "report");
+  const built = await buildReport(folders, { title, samples_in: folderOf });
   const runs = built.groups.flatMap((group) => group.runs);
-  const folder = output ?? (runs.length === 1 ? join(runs[0]!.folder, "report") : "report");
-  const written = await writeReport(built, folder);
+  const { num_reflective } = built;
+  const folder = folderOf(runs);
+  const written = { ...(await writeReport(built, folder)), num_reflective };
   const problems = built.problems.map((problem) => `${problem.run}/${problemText(problem)}`);
   if (json) return console.log(jsonLine({ ...written, folder, num_runs: runs.length, problems }));
   for (const problem of problems) console.error(`left out: ${problem}`);
@@ -24,6 +28,6 @@ export async function report({ folders, output, title, json }: ReportArguments):
   console.log(`${written.html} (${runs.length} ${runs.length === 1 ? "run" : "runs"})`);
   console.log(`${written.num_figures} figures (SVG, PNG) and ${written.num_tables} tables (CSV, LaTeX) in ${folder}`);
   console.log(
-    `${written.num_reflective} correct completions with a word of reflection in ${join(folder, "reflective-correct.jsonl")}`,
+    `${num_reflective} correct completions with a word of reflection in ${join(folder, "reflective-correct.jsonl")}`,
   );
 }

@@ -62,9 +62,10 @@ async function run(plan: StudyPlan, args: StudyArguments): Promise<StudyOutcome>
 }
 
 async function report(plan: StudyPlan, { json }: StudyArguments): Promise<void> {
-  const built = await studyReport(plan, await readState(plan.folder, plan.study.name));
   const folder = join(plan.folder, "report");
-  const written = await writeReport(built.report, folder);
+  const built = await studyReport(plan, await readState(plan.folder, plan.study.name), folder);
+  const { num_reflective } = built.report;
+  const written = { ...(await writeReport(built.report, folder)), num_reflective };
   const problems = built.report.problems.map((problem) => `${problem.run}/${problemText(problem)}`);
   if (json)
     return console.log(JSON.stringify({ type: "report", ...written, folder, findings: built.findings, problems }));

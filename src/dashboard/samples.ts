@@ -1,5 +1,5 @@
 import { openArrowFile } from "../reports/read/arrow-file.js";
-import type { StepSamples } from "../reports/read/rollout-index.js";
+import type { StepSamples } from "../reports/read/step-samples.js";
 import type { SampleRow, SamplesResponse } from "./api.js";
 import type { FollowedRun } from "./runs.js";
 

@@ -227,7 +227,7 @@ export interface RolloutTimings {
   readonly sampling_seconds: number;
   /** Prompts computed: each once, however many completions it has. */
   readonly prefilled_prompts: number;
-  /** Images whose features were asked for, kept ones too. */
+  /** Images whose features were computed; those kept from before are not. */
   readonly vision_images: number;
 }
 

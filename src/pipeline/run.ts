@@ -3,7 +3,7 @@ import { withHashes } from "../config/rewards.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { UserError } from "../errors.js";
 import { alone } from "../ranks/ranks.js";
-import { openGrader, type RewardSpec } from "../rewards/grader.js";
+import { type Grader, openGrader, type RewardSpec } from "../rewards/grader.js";
 import { openTrackers } from "../trackers/open.js";
 import { tracked } from "../trackers/tracked.js";
 import { engineAlgorithm } from "./engine-algorithm.js";
@@ -25,13 +25,24 @@ export async function* runTrain(
   options: TrainOptions,
   signal: AbortSignal,
 ): AsyncGenerator<TrainEvent> {
-  const { algorithm, sampling, completions_per_prompt, old_logprobs } = config;
-  const { max_completion_tokens, max_concurrent_completions, kv_block_size } = sampling;
-  const with_reference = needsReference(algorithm);
   await using grader = await openGrader(options.rewards ?? namedRewards(config), {
     timeout_ms: config.reward_timeout_ms,
     workers: config.reward_workers,
   });
+  const trackers = await trackersOf(config, options);
+  yield* tracked(trainEvents(config, grader, options, signal), trackers, config);
+}
+
+/** Opening comes with the events: trackers hear that the run is over when it fails, too. */
+async function* trainEvents(
+  config: TrainConfig,
+  grader: Grader,
+  options: TrainOptions,
+  signal: AbortSignal,
+): AsyncGenerator<TrainEvent> {
+  const { algorithm, sampling, completions_per_prompt, old_logprobs } = config;
+  const { max_completion_tokens, max_concurrent_completions, kv_block_size } = sampling;
+  const with_reference = needsReference(algorithm);
   const needs = {
     algorithm: engineAlgorithm(algorithm, max_completion_tokens),
     ...{ with_reference, reference_path: config.reference.path, update_epochs: config.update_epochs },
@@ -41,10 +52,9 @@ export async function* runTrain(
     config.rewards,
     grader.modules.map(({ sha256 }) => sha256),
   );
-  const trackers = await trackersOf(config, options);
   await using run = await openRun({ ...config, rewards }, needs, options, signal);
   const { engine, ranks, processor, loop, num_items, max_consecutive_skips } = run;
-  const events = train(
+  yield* train(
     {
       parity: parityOf(config, (loop.record.resumed?.cursor.step ?? 0) + 1),
       ...{
@@ -81,7 +91,6 @@ export async function* runTrain(
     },
     signal,
   );
-  yield* tracked(events, trackers, config);
 }
 
 /** Rank 0 speaks for all. */
@@ -118,16 +127,20 @@ export const namedRewards = (config: TrainConfig): readonly RewardSpec[] =>
 
 /** Supervised fine-tuning as a config describes it. */
 export async function* runSft(config: SftConfig, options: RunOptions, signal: AbortSignal): AsyncGenerator<TrainEvent> {
+  const trackers = await trackersOf(config, options);
+  yield* tracked(sftEvents(config, options, signal), trackers, config);
+}
+
+async function* sftEvents(config: SftConfig, options: RunOptions, signal: AbortSignal): AsyncGenerator<TrainEvent> {
   const { max_completion_tokens, max_concurrent_completions, loss_aggregation } = config;
   const needs = {
     algorithm: { name: "supervised" as const, loss_aggregation, max_completion_tokens },
     ...{ with_reference: false, reference_path: null, update_epochs: 1 },
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size: 16 },
   };
-  const trackers = await trackersOf(config, options);
   await using run = await openRun(config, needs, options, signal);
   const { engine, ranks, processor, loop, num_items, max_consecutive_skips } = run;
-  const events = sft(
+  yield* sft(
     {
       ...{ max_consecutive_skips, engine, ranks, loop, num_items },
       draw: run.draw,
@@ -136,5 +149,4 @@ export async function* runSft(config: SftConfig, options: RunOptions, signal: Ab
     },
     signal,
   );
-  yield* tracked(events, trackers, config);
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { RecordBatchFileWriter, type RecordBatch } from "apache-arrow";
 import { utf8Column, withColumns } from "../batches/columns.js";
 import { makeFolder, namesIn } from "./files.js";
+import { rolloutName, rolloutStep } from "./rollout-names.js";
 
 /** Texts of one trajectory, for people; the run itself never reads them back. */
 export interface RowText {
@@ -10,9 +11,6 @@ export interface RowText {
   readonly completion: string;
   readonly answer: string;
 }
-
-const pattern = /^step-(\d{6,})\.arrow$/;
-const nameOf = (step: number): string => `step-${String(step).padStart(6, "0")}.arrow`;
 
 /** One Arrow IPC file a step: the trajectory's columns and, given texts, `prompt`, `completion`, `answer` (utf8). */
 export async function writeRollouts(
@@ -32,7 +30,7 @@ export async function writeRollouts(
           answer: utf8Column(texts.map((text) => text.answer)),
         });
   const bytes = RecordBatchFileWriter.writeAll([batch]).toUint8Array(true);
-  const path = join(folder, nameOf(step));
+  const path = join(folder, rolloutName(step));
   const temporary = `${path}.tmp`;
   await makeFolder(folder);
   const handle = await open(temporary, "w");
@@ -48,8 +46,5 @@ export async function writeRollouts(
 
 /** Names of the files after `step`: what a resume removes. */
 export async function rolloutFilesAfter(folder: string, step: number): Promise<readonly string[]> {
-  return (await namesIn(folder)).filter((name) => {
-    const found = pattern.exec(name);
-    return found !== null && Number(found[1]) > step;
-  });
+  return (await namesIn(folder)).filter((name) => (rolloutStep(name) ?? 0) > step);
 }

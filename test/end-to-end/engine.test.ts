@@ -5,7 +5,7 @@ import { stringLists } from "../../src/batches/columns.js";
 import { encodePng } from "../../src/datasets/fashion-grid/png.js";
 import type { UserError } from "../../src/errors.js";
 import { buildPrompts } from "../../src/pipeline/data/prompts.js";
-import { openTestEngine, sampling } from "../helpers/engine.js";
+import { ALL_PARTS, openTestEngine, sampling } from "../helpers/engine.js";
 import { workspace } from "./support.js";
 
 const place = workspace();
@@ -36,6 +36,27 @@ test("each verb says what was wrong with what it was given", async () => {
   expect((await rejection(engine.score(rollouts, "policy"))).code).toBe("ENGINE_CLOSED");
   await session[Symbol.asyncDispose]();
   await engine.close();
+});
+
+test.each([
+  ["learns: again in every session", ALL_PARTS, [2, 2]],
+  ["is frozen: once", { ...ALL_PARTS, train_vision_tower: false, train_connector: false }, [2, 0]],
+])("features of images are computed, where the vision tower %s", async (_, trainable, expected) => {
+  const { engine, processor } = await openTestEngine(place.model, { trainable, with_reference: false, threads: 1 });
+  await using _engine = engine;
+  const samples = [0, 1, 1].map((image, prompt_id) => {
+    const bytes = encodePng(new Uint8Array(56 * 56 * 3).fill(image), 56, 56);
+    return { prompt_id, sample: { id: `${prompt_id}`, question: "total?", answer: "5", images: [{ bytes }] } };
+  });
+  const prompts = await buildPrompts(engine, processor, samples, { max_prompt_tokens: 100 });
+  const computed: number[] = [];
+  for (let i = 0; i < 2; i++) {
+    await using session = engine.rollout(sampling({ max_completion_tokens: 1 }));
+    await session.add(prompts, 1);
+    await session.finish();
+    computed.push(session.timings!.vision_images);
+  }
+  expect(computed).toEqual(expected);
 });
 
 test("the image cache stays within its bytes, step after step", async () => {

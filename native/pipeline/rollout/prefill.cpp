@@ -39,8 +39,9 @@ void Session::prefill(size_t first_waiting) {
   PrefillContext context(cache_, boundaries, at::tensor(rows, at::kLong).to(device));
   timings_.prefill_seconds += watch.lap();
   timings_.prefilled_prompts += static_cast<int64_t>(chosen.size());
-  timings_.vision_images += static_cast<int64_t>(image_ids.size());
+  const auto encoded_before = images_encoded_();
   const auto features = features_of_(image_ids);
+  timings_.vision_images += images_encoded_() - encoded_before;
   timings_.vision_seconds += watch.lap();
   const auto embedded = model_.embed(at::tensor(token_ids, at::kLong), features);
   const auto hidden = model_.forward(embedded, at::cat(positions, 1), context, nullptr);

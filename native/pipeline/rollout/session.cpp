@@ -10,11 +10,13 @@
 namespace sightloop::rollout {
 
 Session::Session(const models::Model& model, SamplingOptions options, batches::PositionsOf positions_of,
-                 batches::FeaturesOf features_of, std::function<void()> check_weights, int32_t policy_version)
+                 batches::FeaturesOf features_of, std::function<int64_t()> images_encoded,
+                 std::function<void()> check_weights, int32_t policy_version)
     : model_(model),
       options_(std::move(options)),
       positions_of_(std::move(positions_of)),
       features_of_(std::move(features_of)),
+      images_encoded_(std::move(images_encoded)),
       check_weights_(std::move(check_weights)),
       policy_version_(policy_version),
       cache_(model, options_.kv_block_size),

@@ -48,7 +48,8 @@ struct Completion {
 class Session {
  public:
   Session(const models::Model& model, SamplingOptions options, batches::PositionsOf positions_of,
-          batches::FeaturesOf features_of, std::function<void()> check_weights, int32_t policy_version);
+          batches::FeaturesOf features_of, std::function<int64_t()> images_encoded, std::function<void()> check_weights,
+          int32_t policy_version);
 
   void add(const batches::PromptBatch& prompts, int64_t completions_per_prompt);
 
@@ -108,7 +109,8 @@ class Session {
   SamplingOptions options_;
   batches::PositionsOf positions_of_;
   batches::FeaturesOf features_of_;
-  std::function<void()> check_weights_;  // throws once the weights are not those the cache was filled with
+  std::function<int64_t()> images_encoded_;  // how many have been since the engine was made
+  std::function<void()> check_weights_;      // throws once the weights are not those the cache was filled with
   int32_t policy_version_;
   KvCache cache_;
   std::unique_ptr<Decoder> decoder_;

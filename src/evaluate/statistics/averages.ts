@@ -12,16 +12,24 @@ export function interquartileMean(values: readonly number[]): number {
 }
 
 /** Pearson's correlation; undefined where a list does not vary. */
-export function pearson(x: readonly number[], y: readonly number[]): number | undefined {
-  const [mean_x, mean_y] = [meanOf(x), meanOf(y)];
-  let [xy, xx, yy] = [0, 0, 0];
-  x.forEach((value, i) => {
-    const [dx, dy] = [value - mean_x, y[i]! - mean_y];
-    xy += dx * dy;
-    xx += dx * dx;
-    yy += dy * dy;
-  });
-  return xx === 0 || yy === 0 ? undefined : xy / Math.sqrt(xx * yy);
+export const pearson = (x: readonly number[], y: readonly number[]): number | undefined => shiftedPearson(x, y)?.(0);
+
+/** Pearson's correlation of x with y rotated by a shift; undefined where a list does not vary. */
+export function shiftedPearson(x: readonly number[], y: readonly number[]): ((shift: number) => number) | undefined {
+  const [from_x, from_y] = [fromMean(x), fromMean(y)];
+  const scale = Math.sqrt(shiftedDot(from_x, from_x, 0) * shiftedDot(from_y, from_y, 0));
+  return scale === 0 ? undefined : (shift) => shiftedDot(from_x, from_y, shift) / scale;
+}
+
+function fromMean(values: readonly number[]): Float64Array {
+  const mean = meanOf(values);
+  return Float64Array.from(values, (value) => value - mean);
+}
+
+function shiftedDot(x: Float64Array, y: Float64Array, shift: number): number {
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += x[i]! * y[(i + shift) % y.length]!;
+  return sum;
 }
 
 /** Spearman's rank correlation; equal values share their mean rank. */

@@ -1,6 +1,6 @@
 import { isAscii } from "node:buffer";
-import { DataType } from "apache-arrow";
-import { type Column, type Region, widthOf } from "./arrow-layout.js";
+import type { Column } from "./arrow-layout.js";
+import type { ColumnType, Region } from "./arrow-metadata.js";
 
 export type Numbers = Int32Array | Float32Array | Float64Array | BigInt64Array;
 
@@ -9,12 +9,12 @@ export type Cell = number | bigint | boolean | string | Numbers | readonly Cell[
 
 /** Texts of a whole column are read at once; those of a few rows one by one where the column is long. */
 export async function textsIn(
-  { type, num_rows, regions }: Column,
+  { kind, num_rows, regions }: Column,
   name: string,
   rows: readonly number[] = Array.from({ length: num_rows }, (_, row) => row),
   bytes: ReadRegion,
 ): Promise<readonly string[]> {
-  if (!DataType.isUtf8(type)) throw new Error(`column "${name}" is no text`);
+  if (kind !== "utf8") throw new Error(`column "${name}" is no text`);
   if (rows.length === 0) return [];
   const [at, texts] = regions as [Region, Region];
   const offsets = new Int32Array((await bytes({ start: at.start, length: 4 * (num_rows + 1) })).buffer);
@@ -49,20 +49,20 @@ export function checkOffsets(offsets: Int32Array, end: number, name: string): vo
 }
 
 export async function cellOf(column: Column, row: number, bytes: ReadRegion): Promise<Cell> {
-  const { type, regions, children } = column;
-  if (DataType.isStruct(type)) {
+  const { kind, regions, children } = column;
+  if (kind === "struct") {
     const parts = Object.entries(children).map(
       async ([name, child]) => [name, await cellOf(child, row, bytes)] as const,
     );
     return Object.fromEntries(await Promise.all(parts));
   }
-  if (DataType.isUtf8(type)) {
+  if (kind === "utf8") {
     const offsets = await offsetsIn(column, row, 1, bytes);
     checkOffsets(offsets, regions[1]!.length, "text");
     const [begin, end] = [offsets[0]!, offsets[1]!];
     return Buffer.from(await bytes({ start: regions[1]!.start + begin, length: end - begin })).toString("utf8");
   }
-  if (DataType.isList(type)) {
+  if (kind === "list") {
     const child = Object.values(children)[0]!;
     const offsets = await offsetsIn(column, row, 1, bytes);
     checkOffsets(offsets, child.num_rows, "list");
@@ -73,24 +73,23 @@ export async function cellOf(column: Column, row: number, bytes: ReadRegion): Pr
 }
 
 async function itemsOf(column: Column, begin: number, end: number, bytes: ReadRegion): Promise<Cell> {
-  const { type, regions } = column;
+  const { kind, width, regions } = column;
   const { start } = regions[0] ?? { start: 0 };
-  if (DataType.isBool(type)) {
+  if (kind === "bool") {
     const first = begin >> 3;
     const bits = await bytes({ start: start + first, length: end === begin ? 0 : ((end - 1) >> 3) - first + 1 });
     return Array.from({ length: end - begin }, (_, i) => isSet(bits, begin + i - 8 * first));
   }
-  const width = widthOf(type);
-  if (width > 0) return numbersIn(type, await bytes({ start: start + width * begin, length: width * (end - begin) }));
+  if (width > 0) return numbersIn(column, await bytes({ start: start + width * begin, length: width * (end - begin) }));
   return Promise.all(Array.from({ length: end - begin }, (_, i) => cellOf(column, begin + i, bytes)));
 }
 
 /** `bytes` begins a buffer of its own, so it is aligned. */
-export function numbersIn(type: DataType, bytes: Uint8Array): Numbers {
-  if (DataType.isFloat(type) && widthOf(type) === 4) return new Float32Array(bytes.buffer);
-  if (DataType.isFloat(type) && widthOf(type) === 8) return new Float64Array(bytes.buffer);
-  if (DataType.isInt(type) && widthOf(type) === 4) return new Int32Array(bytes.buffer);
-  if (DataType.isInt(type) && widthOf(type) === 8) return new BigInt64Array(bytes.buffer);
+export function numbersIn({ kind, width }: ColumnType, bytes: Uint8Array): Numbers {
+  if (kind === "float" && width === 4) return new Float32Array(bytes.buffer);
+  if (kind === "float" && width === 8) return new Float64Array(bytes.buffer);
+  if (kind === "int" && width === 4) return new Int32Array(bytes.buffer);
+  if (kind === "int" && width === 8) return new BigInt64Array(bytes.buffer);
   throw new Error("it has numbers of a type that a rollout file never has");
 }
 

@@ -1,5 +1,4 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { DataType } from "apache-arrow";
 import {
   bitsSet,
   type Cell,
@@ -10,7 +9,8 @@ import {
   offsetsIn,
   textsIn,
 } from "./arrow-cells.js";
-import { arrowLayout, type BatchLayout, type Column, type ReadBytes, type Region, widthOf } from "./arrow-layout.js";
+import { arrowLayout, type BatchLayout, type Column, type ReadBytes } from "./arrow-layout.js";
+import type { Region } from "./arrow-metadata.js";
 
 /**
  * An Arrow IPC file of which only what is asked for is read: a column, or one row. A batch of long completions is many
@@ -45,7 +45,7 @@ export async function openArrowFile(path: string, whole_bytes = 2 ** 20): Promis
     return arrowFile(handle, await arrowLayout(size, read), read);
   } catch (error) {
     await handle.close();
-    // Of apache-arrow and flatbuffers, about offsets that lead nowhere.
+    // Of flatbuffers, about offsets that lead nowhere.
     const is_theirs = error instanceof TypeError || error instanceof RangeError;
     throw is_theirs ? new Error("its metadata is damaged", { cause: error }) : error;
   }
@@ -61,7 +61,7 @@ function arrowFile(handle: FileHandle, batches: readonly BatchLayout[], read: Re
     parts: (name) => Object.keys((batches[0] && lookUp(batches[0], name))?.children ?? {}),
     numbers: async (name) => {
       const parts: Numbers[] = [];
-      for (const column of columnsOf(name)) parts.push(numbersIn(column.type, await bytes(regionOf(column, name))));
+      for (const column of columnsOf(name)) parts.push(numbersIn(column, await bytes(regionOf(column, name))));
       return parts.length === 1 ? parts[0]! : joined(parts);
     },
     texts: async (name, rows) => {
@@ -81,8 +81,7 @@ function arrowFile(handle: FileHandle, batches: readonly BatchLayout[], read: Re
       const counts: number[] = [];
       for (const column of columnsOf(name)) {
         const child = Object.values(column.children)[0];
-        if (!DataType.isList(column.type) || child === undefined || !DataType.isBool(child.type))
-          throw new Error(`column "${name}" is no list of bits`);
+        if (column.kind !== "list" || child?.kind !== "bool") throw new Error(`column "${name}" is no list of bits`);
         const offsets = await offsetsIn(column, 0, column.num_rows, bytes);
         const bits = await bytes(child.regions[0]!);
         checkOffsets(offsets, 8 * bits.length, name);
@@ -126,10 +125,9 @@ function find(batch: BatchLayout, name: string): Column {
   return column;
 }
 
-function regionOf(column: Column, name: string): Region {
-  const width = widthOf(column.type);
+function regionOf({ width, num_rows, regions }: Column, name: string): Region {
   if (width === 0) throw new Error(`column "${name}" is not of numbers`);
-  return { start: column.regions[0]!.start, length: width * column.num_rows };
+  return { start: regions[0]!.start, length: width * num_rows };
 }
 
 function joined(parts: readonly Numbers[]): Numbers {

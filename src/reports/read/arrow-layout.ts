@@ -1,16 +1,14 @@
-import { DataType, type Field, type Schema } from "apache-arrow";
-import type { RecordBatch } from "apache-arrow/ipc/metadata/message";
-import { decodeBatchHeader, decodeFooter } from "./arrow-metadata.js";
-
-/** A buffer's place in the file, bytes. */
-export interface Region {
-  readonly start: number;
-  readonly length: number;
-}
+import {
+  type BatchContents,
+  type ColumnType,
+  decodeBatchHeader,
+  decodeFooter,
+  type FieldContents,
+  type Region,
+} from "./arrow-metadata.js";
 
 /** One column of one record batch: where its buffers lie. The validity bitmap is left out: our columns have no nulls. */
-export interface Column {
-  readonly type: DataType;
+export interface Column extends ColumnType {
   readonly num_rows: number;
   /** Fixed width: [values]; utf8: [offsets, bytes]; list: [offsets]; struct: []. */
   readonly regions: readonly Region[];
@@ -43,65 +41,56 @@ export async function arrowLayout(size: number, read: ReadBytes): Promise<readon
   const footer = decodeFooter(await read(size - 10 - footer_length, footer_length));
   if (footer.num_dictionaries > 0) throw new Error("it has dictionaries, which a rollout file never has");
   const batches: BatchLayout[] = [];
-  for (const { offset, metaDataLength, bodyLength } of footer.batches) {
-    const body = offset + metaDataLength;
-    if (offset < 8 || metaDataLength < 8 || bodyLength < 0 || body + bodyLength > size)
+  for (const { metadata, body } of footer.batches) {
+    if (metadata.start < 8 || metadata.length < 8 || body.length < 0 || !(body.start + body.length <= size))
       throw new Error("a record batch lies outside it");
-    const message = await read(offset, metaDataLength);
+    const message = await read(metadata.start, metadata.length);
     // A continuation marker and the length stand before the metadata.
     const header = decodeBatchHeader(message.subarray(8));
-    if (header.compression !== null) throw new Error("it is compressed, which a rollout file never is");
-    batches.push(batchLayout(footer.schema, header, { start: body, length: bodyLength }));
+    if (header.is_compressed) throw new Error("it is compressed, which a rollout file never is");
+    batches.push(batchLayout(footer.fields, header, body));
   }
   return batches;
 }
 
-function batchLayout(schema: Schema, header: RecordBatch, body: Region): BatchLayout {
+function batchLayout(fields: readonly FieldContents[], header: BatchContents, body: Region): BatchLayout {
+  const { num_rows } = header;
   let [node, buffer] = [0, 0];
   const nextRegion = (): Region => {
     const region = header.buffers[buffer++];
     if (region === undefined) throw new Error("a record batch has too few buffers");
-    const { offset, length } = region;
-    if (!(offset >= 0 && length >= 0 && offset + length <= body.length)) throw new Error("a buffer lies outside it");
-    return { start: body.start + offset, length };
+    const { start, length } = region;
+    if (!(start >= 0 && length >= 0 && start + length <= body.length)) throw new Error("a buffer lies outside it");
+    return { start: body.start + start, length };
   };
-  const column = ({ name, type }: Field<DataType>): Column => {
-    const num_rows = header.nodes[node++]?.length ?? -1;
+  const column = (field: FieldContents): Column => {
+    const { name, kind, width } = field;
+    const num_rows = header.rows[node++] ?? -1;
     if (!(num_rows >= 0 && num_rows < max_rows)) throw new Error(`column "${name}" has an impossible length`);
     nextRegion(); // validity
-    const regions = Array.from({ length: numRegions(name, type) }, nextRegion);
-    const least = leastBytes(type, num_rows);
+    const regions: Region[] = [];
+    for (let left = numRegions(field); left > 0; left--) regions.push(nextRegion());
+    const least = leastBytes(field, num_rows);
     if (regions[0] !== undefined && regions[0].length < least) throw new Error(`column "${name}" is cut off`);
-    const fields = (
-      DataType.isList(type) || DataType.isStruct(type) ? type.children : []
-    ) as readonly Field<DataType>[];
-    if (DataType.isList(type) && fields.length !== 1) throw new Error(`list "${name}" has no items`);
-    const children = Object.fromEntries(fields.map((field) => [field.name, column(field)]));
-    return { type, num_rows, regions, children };
+    if (kind === "list" && field.children.length !== 1) throw new Error(`list "${name}" has no items`);
+    const children = Object.fromEntries(field.children.map((child) => [child.name, column(child)]));
+    return { kind, width, num_rows, regions, children };
   };
-  const columns = Object.fromEntries(fieldsOf(schema).map((field) => [field.name, column(field)]));
-  return { num_rows: header.length, columns };
+  const columns = Object.fromEntries(fields.map((field) => [field.name, column(field)]));
+  if (Object.values(columns).some((one) => one.num_rows !== num_rows))
+    throw new Error("its columns are of different lengths");
+  return { num_rows, columns };
 }
 
-/** Apache-arrow leaves the type of a field open. */
-const fieldsOf = ({ fields }: Schema): readonly Field<DataType>[] => fields as readonly Field<DataType>[];
-
-function numRegions(name: string, type: DataType): number {
-  if (DataType.isStruct(type)) return 0;
-  if (DataType.isUtf8(type)) return 2;
-  if (DataType.isList(type) || DataType.isBool(type) || widthOf(type) > 0) return 1;
+function numRegions({ name, kind, width }: FieldContents): number {
+  if (kind === "struct") return 0;
+  if (kind === "utf8") return 2;
+  if (kind === "list" || kind === "bool" || width > 0) return 1;
   throw new Error(`column "${name}" has a type that a rollout file never has`);
 }
 
-function leastBytes(type: DataType, num_rows: number): number {
-  if (DataType.isUtf8(type) || DataType.isList(type)) return num_rows === 0 ? 0 : 4 * (num_rows + 1);
-  if (DataType.isBool(type)) return Math.ceil(num_rows / 8);
-  return num_rows * widthOf(type);
-}
-
-/** Bytes of a value of fixed width; 0 for other types. */
-export function widthOf(type: DataType): number {
-  if (DataType.isInt(type)) return type.bitWidth / 8;
-  if (DataType.isFloat(type)) return [2, 4, 8][type.precision]!;
-  return 0;
+function leastBytes({ kind, width }: ColumnType, num_rows: number): number {
+  if (kind === "utf8" || kind === "list") return num_rows === 0 ? 0 : 4 * (num_rows + 1);
+  if (kind === "bool") return Math.ceil(num_rows / 8);
+  return num_rows * width;
 }

@@ -1,10 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { namesIn } from "../files.js";
-import { openArrowFile } from "../read/arrow-file.js";
+import { type ArrowFile, openArrowFile } from "../read/arrow-file.js";
 import { isObject } from "../read/metrics-lines.js";
-import type { RolloutIndex, StepSamples } from "../read/rollout-index.js";
 import type { Run } from "../read/run-folder-reader.js";
+import { stepPlaces, stepSamples, type StepSamples } from "../read/step-samples.js";
+import { rolloutFolder, rolloutName } from "../rollout-names.js";
 
 /** A completion to look at, with its image inside the page. */
 export interface ExampleSample {
@@ -29,22 +30,14 @@ const types: Readonly<Record<string, string>> = {
 };
 
 /** From the first step and the last: up to two that were right and two that were wrong. */
-export async function examplesOf(
-  { folder }: Run,
-  index: RolloutIndex,
-  group: string,
-): Promise<readonly ExampleSample[]> {
-  const [first, last] = [index.steps[0], index.steps.at(-1)];
-  if (first === undefined || last === undefined) return [];
-  const chosen = first === last ? [last] : [first, last];
-  const examples = chosen.map(async (samples) => {
-    try {
-      await using file = await openArrowFile(index.fileOf(samples.step));
-      return await Promise.all(pick(samples).map((row) => example(folder, group, samples, row, file)));
-    } catch {
-      return []; // a damaged file is reported where its curves are read
-    }
-  });
+export async function examplesOf(run: Run, steps: readonly number[], group: string): Promise<readonly ExampleSample[]> {
+  const chosen = new Set([...steps.slice(0, 1), ...steps.slice(-1)]);
+  const examples = [...chosen].map((step) =>
+    inStep(run, step, async (file) => {
+      const samples = await stepSamples(file, step);
+      return Promise.all(pick(samples).map((row) => example(run, group, samples, row, file)));
+    }),
+  );
   return (await Promise.all(examples)).flat();
 }
 
@@ -52,24 +45,36 @@ const max_steps_back = 20;
 
 /** The last two correct completions with a reflection word (whole words), of different steps. */
 export async function reflectiveExamplesOf(
-  { folder }: Run,
-  index: RolloutIndex,
+  run: Run,
+  steps: readonly number[],
   group: string,
 ): Promise<readonly ExampleSample[]> {
   const found: ExampleSample[] = [];
-  for (const samples of index.steps.slice(-max_steps_back).reverse()) {
+  for (const step of steps.slice(-max_steps_back).reverse()) {
     if (found.length === 2) break;
-    try {
-      const reflective = await index.reflective(samples.step);
-      const row = reflective.findIndex((is_reflective, i) => is_reflective === 1 && samples.correct?.[i] === 1);
-      if (row < 0) continue;
-      await using file = await openArrowFile(index.fileOf(samples.step));
-      found.push(await example(folder, group, samples, row, file));
-    } catch {
-      continue; // a damaged file is reported where its curves are read
-    }
+    const here = await inStep(run, step, async (file) => {
+      const samples = await stepSamples(file, step);
+      const places = (await stepPlaces(file))?.places ?? [];
+      const row = places.findIndex(({ word }, i) => word.length > 0 && samples.correct?.[i] === 1);
+      return row < 0 ? [] : [await example(run, group, samples, row, file)];
+    });
+    found.push(...here);
   }
   return found;
+}
+
+/** Nothing of a damaged file: it is reported where its curves are read. */
+async function inStep<T>(
+  { folder }: Run,
+  step: number,
+  read: (file: ArrowFile) => Promise<readonly T[]>,
+): Promise<readonly T[]> {
+  try {
+    await using file = await openArrowFile(join(rolloutFolder(folder), rolloutName(step)));
+    return await read(file);
+  } catch {
+    return [];
+  }
 }
 
 /** Rows of different prompts, right ones first. */
@@ -88,11 +93,11 @@ function pick({ num_rows, correct, prompt_ids }: StepSamples): readonly number[]
 }
 
 async function example(
-  folder: string,
+  { folder }: Run,
   group: string,
   { step, correct }: StepSamples,
   row: number,
-  file: Awaited<ReturnType<typeof openArrowFile>>,
+  file: ArrowFile,
 ): Promise<ExampleSample> {
   const cells = await file.row(row, ["completion", "answer", "reward", "reward_breakdown", "image_ids"]);
   const { completion, answer, reward, reward_breakdown, image_ids } = cells;

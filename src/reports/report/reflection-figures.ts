@@ -1,6 +1,6 @@
 import type { Curve } from "../read/groups.js";
 import { meanCurve } from "../read/groups.js";
-import type { ReflectionPoint } from "../read/reflection-curves.js";
+import type { ReflectionPoint } from "./reflection-curves.js";
 import { ratio_names, type RatioName } from "../reflection-statistics.js";
 import type { Figure, FigureSection } from "./curves.js";
 import type { LineSeries } from "../figures/line-figure.js";

@@ -1,6 +1,6 @@
 import { reflection_words } from "../reflection.js";
 import { ratio_names, type RatioName } from "../reflection-statistics.js";
-import type { ReflectionPoint } from "../read/reflection-curves.js";
+import type { ReflectionPoint } from "./reflection-curves.js";
 import type { Report } from "./report.js";
 
 const ratios = Object.keys(ratio_names) as RatioName[];

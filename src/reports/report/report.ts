@@ -1,12 +1,13 @@
+import { join } from "node:path";
 import { UserError } from "../../errors.js";
 import { groupRuns, differingValues, type RunGroup } from "../read/groups.js";
 import { condensed, type Problem } from "../read/problem.js";
-import { type ReflectionPoint, reflectionCurves } from "../read/reflection-curves.js";
-import { type RolloutIndex, rolloutIndex } from "../read/rollout-index.js";
 import { findRunFolders, readRun, type Run, shortNames } from "../read/run-folder-reader.js";
 import { type StepTime, stepTime } from "../read/step-time.js";
 import { evaluationFigures, type Figure, type FigureSection, metricSections } from "./curves.js";
 import { type ExampleSample, examplesOf, reflectiveExamplesOf } from "./examples.js";
+import { readRollouts } from "./read-rollouts.js";
+import { type ReflectionPoint, reflectionCurves } from "./reflection-curves.js";
 import { reflectionFigures } from "./reflection-figures.js";
 import type { Table } from "./table.js";
 import { evaluationTable, reflectionTable, selectedTable, stepTimeTable, trainingTable } from "./tables.js";
@@ -24,8 +25,8 @@ export interface Report {
   /** That reflected and were right. */
   readonly reflective_examples: readonly ExampleSample[];
   readonly problems: readonly (Problem & { readonly run: string })[];
-  /** Of each run folder. */
-  readonly rollouts: ReadonlyMap<string, RolloutIndex>;
+  /** Correct completions that reflect, of all runs. */
+  readonly num_reflective: number;
   /** Of each run folder that keeps rollouts, in whole words. */
   readonly reflection: ReadonlyMap<string, readonly ReflectionPoint[]>;
   /** The same as the paper counts, anywhere in a text. */
@@ -36,6 +37,8 @@ export interface ReportOptions {
   readonly title?: string | undefined;
   /** Which runs are seeds of one curve; absent: those whose configs agree but for the seed. */
   readonly group?: ((runs: readonly Run[]) => readonly RunGroup<Run>[]) | undefined;
+  /** Names the folder where reflective-correct.jsonl is written while the rollouts are read; none: it is not written. */
+  readonly samples_in?: ((runs: readonly Run[]) => string | undefined) | undefined;
 }
 
 /** Completions of at most so many steps of a run are searched for reflection words. */
@@ -46,16 +49,22 @@ const max_reflection_steps = 200;
  * @throws UserError FILE_NOT_FOUND if a folder holds no run
  */
 export async function buildReport(folders: readonly string[], options: ReportOptions = {}): Promise<Report> {
-  const { title, group = groupRuns } = options;
+  const { title, group = groupRuns, samples_in } = options;
   const runs = await readRuns(folders);
   const groups = group(runs);
-  const rollouts = new Map(runs.map(({ folder }) => [folder, rolloutIndex(folder, { with_reflection: true })]));
-  const reflection = await Promise.all(
-    groups.map(({ runs: members }) =>
-      Promise.all(members.map((run) => readReflection(run, rollouts.get(run.folder)!))),
-    ),
+  const output = samples_in?.(runs);
+  const list = output === undefined ? undefined : join(output, "reflective-correct.jsonl");
+  const rollouts = await readRollouts(
+    groups.flatMap((group) => group.runs),
+    list,
   );
-  const reflection_groups = groups.map(({ name }, i) => ({ name, curves: reflection[i]!.map(({ points }) => points) }));
+  const reflection = new Map(
+    [...rollouts.steps].map(([folder, steps]) => [folder, reflectionCurves(steps, max_reflection_steps)]),
+  );
+  const reflection_groups = groups.map(({ name, runs: members }) => ({
+    name,
+    curves: members.map(({ folder }) => reflection.get(folder)!.word),
+  }));
   const evaluated = evaluationFigures(groups);
   const step_times = groups.flatMap(({ name, runs: members }) => {
     const time = stepTime(members.flatMap((run) => run.metrics.steps));
@@ -69,24 +78,24 @@ export async function buildReport(folders: readonly string[], options: ReportOpt
     reflectionTable(reflection_groups),
     ...step_times.map((time) => stepTimeTable(time.name, time)),
   ];
+  const readableSteps = ({ folder }: Run): readonly number[] =>
+    rollouts.steps.get(folder)!.flatMap(({ step, is_readable }) => (is_readable ? [step] : []));
   const ofFirstRuns = async (choose: typeof examplesOf): Promise<readonly ExampleSample[]> =>
-    (
-      await Promise.all(groups.map(({ name, runs: [first] }) => choose(first!, rollouts.get(first!.folder)!, name)))
-    ).flat();
+    (await Promise.all(groups.map(({ name, runs: [first] }) => choose(first!, readableSteps(first!), name)))).flat();
   return {
     title: title ?? groups.map(({ name }) => name).join(" · "),
-    ...{ groups, step_times, rollouts },
+    ...{ groups, step_times, num_reflective: rollouts.num_reflective },
     sections: [...withEvaluations(metricSections(groups), evaluated), ...reflectionFigures(reflection_groups)],
     tables: tables.filter(({ rows }) => rows.length > 0),
     differing: [...(differing[0]?.keys() ?? [])].map((key) => [key, differing.map((values) => values.get(key) ?? "-")]),
     examples: await ofFirstRuns(examplesOf),
     reflective_examples: await ofFirstRuns(reflectiveExamplesOf),
     problems: runs.flatMap((run) => {
-      const of_rollouts = reflection.flat().find(({ folder }) => folder === run.folder)?.problems ?? [];
+      const of_rollouts = reflection.get(run.folder)?.problems ?? [];
       return condensed([...run.problems, ...of_rollouts]).map((problem) => ({ ...problem, run: run.name }));
     }),
-    reflection: new Map(reflection.flat().map(({ folder, points }) => [folder, points])),
-    reflection_substring: new Map(reflection.flat().map(({ folder, substring }) => [folder, substring])),
+    reflection: new Map([...reflection].map(([folder, { word }]) => [folder, word])),
+    reflection_substring: new Map([...reflection].map(([folder, { substring }]) => [folder, substring])),
   };
 }
 
@@ -112,17 +121,4 @@ async function readRuns(folders: readonly string[]): Promise<readonly Run[]> {
   }
   const names = shortNames(found);
   return Promise.all(found.map((folder, i) => readRun(folder, names[i])));
-}
-
-interface ReadReflection {
-  readonly folder: string;
-  readonly points: readonly ReflectionPoint[];
-  readonly substring: readonly ReflectionPoint[];
-  readonly problems: readonly Problem[];
-}
-
-async function readReflection({ folder }: Run, index: RolloutIndex): Promise<ReadReflection> {
-  await index.poll();
-  const { word: points, substring, problems } = await reflectionCurves(index, max_reflection_steps);
-  return { folder, points, substring, problems: [...index.problems, ...problems] };
 }

@@ -1,6 +1,6 @@
 import { formatMetric } from "../format-metric.js";
 import { evaluationCurve, meanAndStd, median, metricCurve, type RunGroup, tenthOf } from "../read/groups.js";
-import type { ReflectionPoint } from "../read/reflection-curves.js";
+import type { ReflectionPoint } from "./reflection-curves.js";
 import { ratio_names, type RatioName } from "../reflection-statistics.js";
 import type { Run } from "../read/run-folder-reader.js";
 import type { StepTime } from "../read/step-time.js";

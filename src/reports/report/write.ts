@@ -7,7 +7,6 @@ import { light } from "../figures/theme.js";
 import { makeFolder, writing } from "../files.js";
 import { reportHtml } from "./html.js";
 import { reflectionSteps } from "./reflection-steps.js";
-import { writeReflectiveSamples } from "./reflective-samples.js";
 import type { Report } from "./report.js";
 import { csvTable, latexTable } from "./table.js";
 
@@ -15,8 +14,6 @@ export interface WrittenReport {
   readonly html: string;
   readonly num_figures: number;
   readonly num_tables: number;
-  /** Lines of reflective-correct.jsonl. */
-  readonly num_reflective: number;
 }
 
 /** Pixels of a PNG for one unit of its SVG. */
@@ -24,12 +21,11 @@ const png_scale = 2;
 
 /**
  * Writes report.html, which needs no other file, and beside it for papers figures/*.svg and *.png, tables/*.csv and *.tex,
- * and metrics.csv and reflection-steps.csv with every number of every step; reflective-correct.jsonl lists the correct completions that reflect.
+ * and metrics.csv and reflection-steps.csv with every number of every step.
  */
 export async function writeReport(report: Report, folder: string, written_at = new Date()): Promise<WrittenReport> {
   const html = join(folder, "report.html");
   const figures = figureFiles(report);
-  let num_reflective = 0;
   await writing(folder, async () => {
     await makeFolder(join(folder, "figures"));
     await makeFolder(join(folder, "tables"));
@@ -45,12 +41,10 @@ export async function writeReport(report: Report, folder: string, written_at = n
     }
     await writeFile(join(folder, "tables", "metrics.csv"), csvTable(allMetrics(report)));
     await writeFile(join(folder, "tables", "reflection-steps.csv"), csvTable(reflectionSteps(report)));
-    const runs = report.groups.flatMap((group) => group.runs);
-    num_reflective = await writeReflectiveSamples(runs, report.rollouts, join(folder, "reflective-correct.jsonl"));
     await drawn;
     await writeFile(html, reportHtml(report, written_at));
   });
-  return { html, num_figures: figures.length, num_tables: report.tables.length + 2, num_reflective };
+  return { html, num_figures: figures.length, num_tables: report.tables.length + 2 };
 }
 
 function figureFiles({ sections, step_times, groups }: Report): readonly (readonly [name: string, svg: string])[] {
@@ -66,7 +60,7 @@ function figureFiles({ sections, step_times, groups }: Report): readonly (readon
 const png = (svg: string): Promise<Buffer> =>
   sharp(Buffer.from(svg), { density: 72 * png_scale })
     .flatten({ background: "#fff" })
-    .png({ palette: true, effort: 1 })
+    .png()
     .toBuffer();
 
 function allMetrics({ groups }: Report): { readonly header: readonly string[]; readonly rows: readonly string[][] } {

@@ -1,7 +1,7 @@
 import { meanOf } from "../../evaluate/statistics/averages.js";
 import { metrics } from "../../reports/metrics.js";
 import { type Curve, metricCurve, type RunGroup } from "../../reports/read/groups.js";
-import type { ReflectionPoint } from "../../reports/read/reflection-curves.js";
+import type { ReflectionPoint } from "../../reports/report/reflection-curves.js";
 import type { Run } from "../../reports/read/run-folder-reader.js";
 import { type Figure, type FigureSection, seriesOf } from "../../reports/report/curves.js";
 

@@ -1,9 +1,9 @@
-import { meanOf, pearson, ranks } from "../../evaluate/statistics/averages.js";
+import { meanOf, ranks, shiftedPearson } from "../../evaluate/statistics/averages.js";
 import { percentileInterval } from "../../evaluate/statistics/crossed-bootstrap.js";
 import { mulberry32 } from "../../evaluate/statistics/random.js";
 import { anova } from "../../evaluate/statistics/tests.js";
 import { metricCurve, tenthOf } from "../../reports/read/groups.js";
-import type { ReflectionPoint } from "../../reports/read/reflection-curves.js";
+import type { ReflectionPoint } from "../../reports/report/reflection-curves.js";
 import type { Table } from "../../reports/report/table.js";
 import type { Measured } from "./measured.js";
 import { accuracyOf, type Outcome } from "./resampled.js";
@@ -71,13 +71,14 @@ export function reflectionFinding(
       lengths.has(step) && ratios.reflective !== undefined ? [[lengths.get(step)!, ratios.reflective] as const] : [],
     );
     const ratios = both.map(([, ratio]) => ratio);
-    const [x, y] = [ranks(both.map(([length]) => length)), ranks(ratios)];
-    return both.length >= least_steps && pearson(x, y) !== undefined ? [{ x, y, ratios }] : [];
+    const correlationAt =
+      both.length < least_steps ? undefined : shiftedPearson(ranks(both.map(([x]) => x)), ranks(ratios));
+    return correlationAt === undefined ? [] : [{ correlationAt, ratios }];
   });
   if (curves.length === 0)
     return undecided(finding, `No seed has ${least_steps} steps in which length and reflection words vary.`);
   const correlation = (shift: (length: number) => number): readonly number[] =>
-    curves.map(({ x, y }) => pearson(x, rotated(y, shift(y.length)))!);
+    curves.map(({ correlationAt, ratios }) => correlationAt(shift(ratios.length)));
   const observed = correlation(() => 0);
   const random = mulberry32(0);
   let as_high = 1;
@@ -97,10 +98,6 @@ export function reflectionFinding(
   };
 }
 
-const rotated = (values: readonly number[], by: number): readonly number[] => [
-  ...values.slice(by),
-  ...values.slice(0, by),
-];
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const shown = (p: number): string => (p < 0.001 ? p.toExponential(1) : p.toFixed(3));
 

@@ -18,10 +18,14 @@ export interface StudyReport {
 }
 
 /**
- * The report of the study's runs, with its tables before theirs. Tables and tests take finished runs, figures all.
+ * The report of the study's runs, with its tables before theirs; `output`, if given, is where reflective-correct.jsonl is written. Tables and tests take finished runs, figures all.
  * @throws UserError FILE_NOT_FOUND while no run has begun
  */
-export async function studyReport(plan: StudyPlan, states: ReadonlyMap<string, RunState>): Promise<StudyReport> {
+export async function studyReport(
+  plan: StudyPlan,
+  states: ReadonlyMap<string, RunState>,
+  output?: string,
+): Promise<StudyReport> {
   const { study, folder } = plan;
   const trained = plan.runs.filter(({ kind }) => kind === "sft" || kind === "train");
   const has_files = await Promise.all(trained.map(({ id }) => isRunFolder(join(folder, id))));
@@ -32,7 +36,11 @@ export async function studyReport(plan: StudyPlan, states: ReadonlyMap<string, R
       `${folder} holds no run of the study yet`,
       "Start the study without --report-only.",
     );
-  const report = await buildReport(folders, { title: study.name, group: (runs) => groupsOf(plan, runs) });
+  const report = await buildReport(folders, {
+    title: study.name,
+    group: (runs) => groupsOf(plan, runs),
+    samples_in: () => output,
+  });
   const runs = report.groups.flatMap((group) => group.runs);
   const isFinished = (id: string): boolean => states.get(id)?.state === "finished";
   const entries = measuredEntries(plan, runs, isFinished);

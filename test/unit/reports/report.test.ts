@@ -22,7 +22,7 @@ beforeAll(async () => {
   for (const seed of [0, 1]) await writeSyntheticRun(join(root, "runs", "grpo", `seed-${seed}`), { seed, steps: 4 });
   const hostile = { note: "</script><script>alert(1)</script>", algorithm: { name: "dapo" } };
   await writeSyntheticRun(join(root, "runs", "<b>&"), { steps: 3, config: hostile });
-  built = await buildReport([join(root, "runs")]);
+  built = await buildReport([join(root, "runs")], { samples_in: () => join(root, "out") });
   await writeReport(built, join(root, "out"), new Date(0));
   html = await readFile(join(root, "out", "report.html"), "utf8");
 });
@@ -145,6 +145,22 @@ test("damaged files are named and left out; the rest is reported", async () => {
   ]);
   const reward = sections.flatMap(({ figures }) => figures).find(({ id }) => id === "reward_mean")!;
   expect(reward.series[0]!.points.map(([step]) => step)).toEqual([1, 2, 3, 4]);
+});
+
+test("many rollout files are read on threads: in their order, damaged ones left out", async () => {
+  const folder = join(root, "many");
+  const [steps, damaged] = [120, 57];
+  await writeSyntheticRun(folder, { steps, prompts: 2, completions: 4 });
+  await truncate(join(folder, "rollouts", `step-${String(damaged).padStart(6, "0")}.arrow`), 900);
+  const { reflection, problems, num_reflective } = await buildReport([folder], { samples_in: () => folder });
+  const left = Array.from({ length: steps }, (_, i) => i + 1).filter((step) => step !== damaged);
+  expect(reflection.get(folder)!.map(({ step }) => step)).toEqual(left);
+  expect(problems.map(({ file }) => file)).toEqual(["rollouts/step-000057.arrow"]);
+  const lines = (await readFile(join(folder, "reflective-correct.jsonl"), "utf8")).trim().split("\n");
+  const listed = lines.map((line) => (JSON.parse(line) as ReflectiveSample).step);
+  expect(listed).toEqual([...listed].sort((a, b) => a - b));
+  expect([listed.length, listed.length > 50]).toEqual([num_reflective, true]);
+  expect(reflection.get(folder)!.reduce((sum, point) => sum + point.reflective_correct!, 0)).toBe(num_reflective);
 });
 
 test("an empty metrics file still gives a page; a folder without a run is refused", async () => {

@@ -3,8 +3,11 @@ import { spawnSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { loadConfig } from "../../../src/config/load.js";
+import { sftConfigSchema, trainConfigSchema } from "../../../src/config/schema.js";
 import type { EvaluationResult } from "../../../src/evaluate/result.js";
 import type { TrainEvent } from "../../../src/pipeline/events.js";
+import { runSft, runTrain } from "../../../src/pipeline/run.js";
 import { openTrackers } from "../../../src/trackers/open.js";
 import { trackersSchema } from "../../../src/trackers/registry.js";
 import { crc32c, record } from "../../../src/trackers/tensorboard/record.js";
@@ -262,6 +265,22 @@ describe("a module", () => {
       code: "TRACKER_INVALID",
       message: expect.stringContaining(message) as string,
     });
+  });
+
+  test("hears that a run is over whose model cannot be opened", async () => {
+    const log = join(folder, "log.txt");
+    const module = write(`
+      import { appendFileSync } from "node:fs";
+      const say = (text: string) => () => appendFileSync(${JSON.stringify(log)}, text);
+      export default () => ({ start: say("start"), finish: say("finish") });`);
+    const trackers = `trackers=${JSON.stringify([{ module }])}`;
+    const set = [trackers, `model.path=${join(folder, "none")}`, `run_folder=${join(folder, "run")}`];
+    const rl = await loadConfig(trainConfigSchema, "configs/twins/grpo.yaml", set);
+    const sft = await loadConfig(sftConfigSchema, "configs/demo_sft.yaml", set);
+    const { signal } = new AbortController();
+    for (const events of [runTrain(rl.config, {}, signal), runSft(sft.config, {}, signal)])
+      await expect(events.next()).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
+    expect(readFileSync(log, "utf8")).toBe("finishfinish");
   });
 
   test("that is not there is an error", async () => {
