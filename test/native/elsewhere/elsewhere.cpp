@@ -1,5 +1,6 @@
 #include "elsewhere/elsewhere.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <c10/core/DeviceType.h>
@@ -194,6 +195,10 @@ struct Hooks final : at::PrivateUse1HooksInterface {
   bool isAvailable() const override { return true; }
   bool hasPrimaryContext(at::DeviceIndex /*index*/) const override { return true; }
   at::DeviceIndex deviceCount() const override { return 1; }
+  // Seeded with the host's; nothing draws from it.
+  const at::Generator& getDefaultGenerator(at::DeviceIndex /*index*/) const override {
+    return at::detail::getDefaultCPUGenerator();
+  }
 };
 
 const bool registered = [] {
