@@ -9,6 +9,7 @@
 #include "ceilings/ceilings.h"
 #include "core/device.h"
 #include "core/instruction_set.h"
+#include "engine/options.h"
 #include "kernels/kernels.h"
 
 namespace sightloop::binding {
@@ -32,7 +33,12 @@ ceilings::Product product_argument(const Napi::CallbackInfo& info, size_t index)
   return ceilings::Product::weight_gradient;
 }
 
-// measureGemm(product, rows, inputs, outputs, threads, seconds): Promise<number>   FLOP/s
+ceilings::Where where_argument(const Napi::CallbackInfo& info, size_t index) {
+  return {.device = at::Device(string_argument(info, index, "device")),
+          .dtype = engine::parse_dtype(string_argument(info, index + 1, "dtype"))};
+}
+
+// measureGemm(product, rows, inputs, outputs, threads, seconds, device, dtype): Promise<number>   FLOP/s
 Napi::Value measure_gemm(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     const auto size = [&](size_t index, const char* name) {
@@ -44,17 +50,21 @@ Napi::Value measure_gemm(const Napi::CallbackInfo& info) {
                                     .outputs = size(3, "outputs")};
     const auto seconds = number_argument(info, 5, "seconds");
     return measured(info, static_cast<int>(size(4, "threads")),
-                    [shape, seconds] { return ceilings::gemm_flops_per_second(shape, seconds); });
+                    [shape, seconds, where = where_argument(info, 6)] {
+                      return ceilings::gemm_flops_per_second(shape, seconds, where);
+                    });
   });
 }
 
-// measureBandwidth(bytes, threads, seconds): Promise<number>   bytes/s
+// measureBandwidth(bytes, threads, seconds, device, dtype): Promise<number>   bytes/s
 Napi::Value measure_bandwidth(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     const auto bytes = static_cast<int64_t>(number_argument(info, 0, "bytes"));
     const auto seconds = number_argument(info, 2, "seconds");
     return measured(info, static_cast<int>(number_argument(info, 1, "threads")),
-                    [bytes, seconds] { return ceilings::read_bytes_per_second(bytes, seconds); });
+                    [bytes, seconds, where = where_argument(info, 3)] {
+                      return ceilings::read_bytes_per_second(bytes, seconds, where);
+                    });
   });
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/cpu.h"
+#include "core/device.h"
 #include "core/timings.h"
 #include "kernels/kernels.h"
 
@@ -37,19 +38,28 @@ double median_seconds(const std::function<void()>& run, double seconds) {
   return laps[laps.size() / 2];
 }
 
-double gemm_flops_per_second(const GemmShape& shape, double seconds) {
+double gemm_flops_per_second(const GemmShape& shape, double seconds, const Where& where) {
   TORCH_CHECK(shape.rows > 0 && shape.inputs > 0 && shape.outputs > 0, "measureGemm: sizes must be positive, got ",
               shape.rows, " x ", shape.inputs, " x ", shape.outputs);
   const at::NoGradGuard no_grad;
-  const auto x = at::rand({shape.rows, shape.inputs}), weight = at::rand({shape.outputs, shape.inputs});
-  const auto dy = at::rand({shape.rows, shape.outputs});
+  const auto options = at::device(where.device).dtype(where.dtype);
+  const auto x = at::rand({shape.rows, shape.inputs}, options), weight = at::rand({shape.outputs, shape.inputs}, options);
+  const auto dy = at::rand({shape.rows, shape.outputs}, options);
   const auto rate = [&](std::initializer_list<std::function<void()>> ways) {
     std::vector<double> medians;
-    for (const auto& way : ways) medians.push_back(median_seconds(way, seconds));
+    for (const auto& way : ways)
+      medians.push_back(median_seconds(
+          [&] {
+            way();
+            core::wait_for(where.device);
+          },
+          seconds));
     return shape.flops() / *std::min_element(medians.begin(), medians.end());
   };
   switch (shape.product) {
     case Product::forward: {
+      if (!where.device.is_cpu() || where.dtype != at::kFloat)
+        return rate({[&] { kernels::product(x, weight, {}); }});
       const auto packed = kernels::pack_weight(weight);
       return rate({[&] { kernels::product(x, weight, {}); }, [&] { kernels::packed_linear(x, packed, {}); },
                    [&] { at::linear(x, weight); }});
@@ -62,7 +72,15 @@ double gemm_flops_per_second(const GemmShape& shape, double seconds) {
   TORCH_INTERNAL_ASSERT(false);
 }
 
-double read_bytes_per_second(int64_t bytes, double seconds) {
+double read_bytes_per_second(int64_t bytes, double seconds, const Where& where) {
+  if (!where.device.is_cpu()) {
+    const auto from = at::ones({bytes}, at::device(where.device).dtype(at::kByte)), to = at::empty_like(from);
+    const auto copy = [&] {
+      to.copy_(from);
+      core::wait_for(where.device);
+    };
+    return 2 * static_cast<double>(bytes) / median_seconds(copy, seconds);
+  }
   const auto buffer = at::ones({bytes / static_cast<int64_t>(sizeof(float))}, at::kFloat);
   const auto* values = buffer.const_data_ptr<float>();
   std::atomic<float> kept = 0;  // the sums must be used, or the compiler may skip the reads

@@ -41,12 +41,19 @@ void use_device(c10::Device device) {
   if (device.is_cuda()) c10::cuda::set_device(device.index());
 }
 
+void wait_for(c10::Device device) {
+  if (!device.is_cuda()) return;
+  const c10::cuda::CUDAGuard guard(device);
+  c10::cuda::device_synchronize();
+}
+
 #else
 
 std::optional<int64_t> free_device_bytes(c10::Device /*device*/) { return std::nullopt; }
 std::optional<DeviceUse> device_use(c10::Device /*device*/) { return std::nullopt; }
 int cuda_devices() { return 0; }
 void use_device(c10::Device /*device*/) {}
+void wait_for(c10::Device /*device*/) {}
 
 #endif
 

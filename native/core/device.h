@@ -17,5 +17,7 @@ std::optional<DeviceUse> device_use(c10::Device device);
 int cuda_devices();
 // Kernels of this thread run on `device` from now on; nothing to do for the CPU.
 void use_device(c10::Device device);
+// Returns once all that was queued on `device` has run; at once for the CPU.
+void wait_for(c10::Device device);
 
 }  // namespace sightloop::core

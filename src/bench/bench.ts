@@ -58,7 +58,8 @@ export async function bench(
 ): Promise<BenchResult> {
   const { groups, shapes, costs, ...measured } = await measureSteps(options, signal, onProgress);
   const limits = await measureLimits(Object.values(costs), {
-    ...{ threads: measured.threads, signal, seconds: options.limit_seconds },
+    ...{ device: options.device, dtype: options.dtype, threads: measured.threads, signal },
+    seconds: options.limit_seconds,
     onProgress: (done, total) => onProgress({ unit: "limits", done, total }),
   });
   const { with_reference, dtype } = options;

@@ -1,4 +1,4 @@
-import { type GemmShape, measureBandwidth, measureGemm } from "../engine/ceilings.js";
+import { type CeilingPlace, type GemmShape, measureBandwidth, measureGemm } from "../engine/ceilings.js";
 import { type Cost, productFlops } from "./flops.js";
 
 /** What this machine reached in this run. */
@@ -16,8 +16,7 @@ const BUFFER_BYTES = 2 ** 28;
 
 const keyOf = ({ product, rows, inputs, outputs }: GemmShape): string => `${product} ${rows} ${inputs} ${outputs}`;
 
-export interface LimitOptions {
-  readonly threads: number;
+export interface LimitOptions extends CeilingPlace {
   /** Time for each shape, seconds. */
   readonly seconds: number;
   readonly signal: AbortSignal;
@@ -26,7 +25,7 @@ export interface LimitOptions {
 
 /** Times every distinct product of the phases, and a read of memory. */
 export async function measureLimits(costs: readonly Cost[], options: LimitOptions): Promise<Limits> {
-  const { threads, seconds, signal, onProgress } = options;
+  const { seconds, signal, onProgress } = options;
   const shapes = new Map<string, GemmShape>();
   for (const { products } of costs)
     for (const { product, rows, inputs, outputs } of products)
@@ -35,11 +34,11 @@ export async function measureLimits(costs: readonly Cost[], options: LimitOption
   for (const shape of shapes.values()) {
     signal.throwIfAborted();
     onProgress(gemm.length, shapes.size + 1);
-    gemm.push({ ...shape, flops_per_second: await measureGemm(shape, threads, seconds) });
+    gemm.push({ ...shape, flops_per_second: await measureGemm(shape, options, seconds) });
   }
   signal.throwIfAborted();
   onProgress(shapes.size, shapes.size + 1);
-  return { gemm, read_bytes_per_second: await measureBandwidth(BUFFER_BYTES, threads, seconds) };
+  return { gemm, read_bytes_per_second: await measureBandwidth(BUFFER_BYTES, options, seconds) };
 }
 
 /**

@@ -45,11 +45,11 @@ export function benchText(about: About, surroundings: Manifest, result: BenchRes
   ].join("\n");
 }
 
-function heading({ command, model }: About, { sightloop, node, libtorch, machine }: Manifest): readonly string[] {
+function heading({ command, model, options }: About, { sightloop, node, libtorch, machine }: Manifest): readonly string[] {
   const memory = `${gib(machine.memory_bytes)} memory`;
   return [
     command,
-    `model ${model}; sightloop ${sightloop}, libtorch ${String(libtorch)}, node ${node}, float32; ${machine.cpu}, ${machine.cores} cores, ${memory}, ${machine.system}`,
+    `model ${model}; sightloop ${sightloop}, libtorch ${String(libtorch)}, node ${node}, ${options.dtype}, device ${options.device}; ${machine.cpu}, ${machine.cores} cores, ${memory}, ${machine.system}`,
   ];
 }
 

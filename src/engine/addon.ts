@@ -129,8 +129,10 @@ export interface Addon {
     outputs: number,
     threads: number,
     seconds: number,
+    device: string,
+    dtype: string,
   ): Promise<number>;
-  measureBandwidth(bytes: number, threads: number, seconds: number): Promise<number>;
+  measureBandwidth(bytes: number, threads: number, seconds: number, device: string, dtype: string): Promise<number>;
   readonly libtorchVersion: string;
   numerics(): Omit<Numerics, "threads" | "device">;
   /** NVIDIA devices that this build can use. */
