@@ -38,12 +38,10 @@ function step(shapes, prompts) {
     const computed = flopsOf(cost) / device.flops;
     const read = name === "decode" ? decodeBytes(shapes, /** @type {any} */ (groups), 2) / device.bytes_per_second : 0;
     const bound = read > computed ? "bandwidth" : "products";
-    phases[name] = { limit: Math.max(read, computed), bound, share: /** @type {any} */ (assumed)[bound] };
+    // With activation checkpointing every block runs forward twice.
+    const repeated = name === "update" ? 4 / 3 : 1;
+    phases[name] = { limit: repeated * Math.max(read, computed), bound, share: /** @type {any} */ (assumed)[bound] };
   }
-  phases.reference = phases.score; // the policy's log-probs are the sampler's
-  delete phases.score;
-  // With activation checkpointing every block runs forward twice.
-  phases.update = { ...phases.update, limit: (phases.update.limit * 4) / 3 };
   const total = Object.values(phases).reduce((sum, { limit, share }) => sum + limit / share, 0);
   return {
     phases,

@@ -15,4 +15,6 @@ cmake_path(GET cxx_manifest PARENT_PATH cxx_folder)
 
 add_library(node_api INTERFACE)
 target_include_directories(node_api SYSTEM INTERFACE ${c_folder}/include ${cxx_folder})
-target_compile_definitions(node_api INTERFACE NAPI_VERSION=8 NODE_ADDON_API_CPP_EXCEPTIONS)
+# A worker that is being ended takes no exception any more: it is dropped there, in place of ending the process.
+target_compile_definitions(node_api INTERFACE
+  NAPI_VERSION=8 NODE_ADDON_API_CPP_EXCEPTIONS NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)

@@ -101,9 +101,11 @@ async function unpackWheels(python, wheels, target, cuda) {
  * The cached copy, downloaded first if it is not there. A wheel built with CUDA needs two small CUDA libraries even when only
  * its CPU part is used, and all of them for its CUDA part; they are put beside it, in the layout its own search path expects.
  * @param {(folder: string, source: string) => import("./libtorch.mjs").Libtorch | string} inspect
+ * @param {{ cuda: boolean }} options
  * @returns {Promise<import("./libtorch.mjs").Libtorch>}
  */
-export async function downloadedLibtorch(inspect, { cuda = false, wanted = cuda ? versions.cuda : versions.cpu } = {}) {
+export async function downloadedLibtorch(inspect, { cuda }) {
+  const wanted = cuda ? versions.cuda : versions.cpu;
   const cache = cacheFolder();
   const home = join(cache, `libtorch-${wanted}${cuda ? "-cuda" : ""}-${process.platform}-${process.arch}`);
   const source = "the cache folder";

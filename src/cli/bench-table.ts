@@ -45,7 +45,10 @@ export function benchText(about: About, surroundings: Manifest, result: BenchRes
   ].join("\n");
 }
 
-function heading({ command, model, options }: About, { sightloop, node, libtorch, machine }: Manifest): readonly string[] {
+function heading(
+  { command, model, options }: About,
+  { sightloop, node, libtorch, machine }: Manifest,
+): readonly string[] {
   const memory = `${gib(machine.memory_bytes)} memory`;
   return [
     command,

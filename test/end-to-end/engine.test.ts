@@ -95,7 +95,7 @@ test("Ctrl-C before the first token is an interrupt, not a bug", async () => {
         "max-completion-tokens": 4,
         adapter: undefined,
       },
-      ...{ seed: 0, threads: 1, json: true, dtype: "float32", deterministic: "run" },
+      ...{ seed: 0, threads: 1, json: true, dtype: "float32", device: "cpu", deterministic: "run" },
     }),
   );
   for (const listener of process.listeners("SIGINT")) if (!before.has(listener)) listener("SIGINT");

@@ -34,7 +34,7 @@ const times = (scale: number): StepTimes => ({
   ...{ score: scale, update: 3 * scale, forward: scale, backward: scale, optimizer: scale / 2, step: 9 * scale },
 });
 const steps = [times(2), times(1), times(3)];
-const phases = summarize({ times: steps, groups, costs, limits, shapes, with_reference: true });
+const phases = summarize({ times: steps, groups, costs, limits, shapes, dtype: "float32", with_reference: true });
 
 test("the limit weighs each product's rate by its operations", () => {
   const qkv = 2 * 14 * 4 * 8;
