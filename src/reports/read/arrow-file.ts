@@ -1,3 +1,4 @@
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import {
   bitsSet,
@@ -33,25 +34,61 @@ export interface ArrowFile extends AsyncDisposable {
 }
 
 /**
- * Files of at most `whole_bytes` are read at once: many small reads take longer.
+ * Files of at most `whole_bytes` are read at once and without going through another thread: both took longer than all else.
  * @throws Error saying what is wrong with the file
  */
 export async function openArrowFile(path: string, whole_bytes = 2 ** 20): Promise<ArrowFile> {
-  const handle = await open(path, "r");
+  const whole = readWhole(path, whole_bytes);
+  const source = whole === undefined ? await onDisk(path) : inMemory(whole);
   try {
-    const { size } = await handle.stat();
-    const whole = size <= whole_bytes ? await readExactly(handle, 0, size) : undefined;
-    const read: ReadBytes = whole === undefined ? (...at) => readExactly(handle, ...at) : (...at) => part(whole, ...at);
-    return arrowFile(handle, await arrowLayout(size, read), read);
+    return arrowFile(await arrowLayout(source.size, source.read), source);
   } catch (error) {
-    await handle.close();
+    await source.close();
     // Of flatbuffers, about offsets that lead nowhere.
     const is_theirs = error instanceof TypeError || error instanceof RangeError;
     throw is_theirs ? new Error("its metadata is damaged", { cause: error }) : error;
   }
 }
 
-function arrowFile(handle: FileHandle, batches: readonly BatchLayout[], read: ReadBytes): ArrowFile {
+/** The bytes of a file. */
+interface Source {
+  readonly size: number;
+  readonly read: ReadBytes;
+  readonly close: () => Promise<void>;
+}
+
+/** Undefined where it is larger than `most_bytes`. */
+function readWhole(path: string, most_bytes: number): Uint8Array | undefined {
+  const file = openSync(path, "r");
+  try {
+    const { size } = fstatSync(file);
+    if (size > most_bytes) return undefined;
+    const bytes = new Uint8Array(size);
+    if (readSync(file, bytes, 0, size, 0) < size) throw new Error(too_short);
+    return bytes;
+  } finally {
+    closeSync(file);
+  }
+}
+
+const inMemory = (whole: Uint8Array): Source => ({
+  size: whole.length,
+  read: async (start, length) => {
+    if (length < 0 || start + length > whole.length) throw new Error(too_short);
+    return whole.slice(start, start + length);
+  },
+  close: async () => {},
+});
+
+async function onDisk(path: string): Promise<Source> {
+  const handle = await open(path, "r");
+  const { size } = await handle.stat();
+  return { size, read: (start, length) => readExactly(handle, start, length), close: () => handle.close() };
+}
+
+const too_short = "it ends before its contents do";
+
+function arrowFile(batches: readonly BatchLayout[], { read, close }: Source): ArrowFile {
   const bytes = ({ start, length }: Region): Promise<Uint8Array> => read(start, length);
   const columnsOf = (name: string): readonly Column[] => batches.map((batch) => find(batch, name));
 
@@ -97,7 +134,7 @@ function arrowFile(handle: FileHandle, batches: readonly BatchLayout[], read: Re
       const cells = wanted.map(async (name) => [name, await cellOf(batch.columns[name]!, row, bytes)] as const);
       return Object.fromEntries(await Promise.all(cells));
     },
-    [Symbol.asyncDispose]: () => handle.close(),
+    [Symbol.asyncDispose]: close,
   };
 }
 
@@ -105,13 +142,8 @@ async function readExactly(handle: FileHandle, start: number, length: number): P
   const buffer = new Uint8Array(length);
   if (length === 0) return buffer;
   const { bytesRead } = await handle.read(buffer, 0, length, start);
-  if (bytesRead < length) throw new Error("it ends before its contents do");
+  if (bytesRead < length) throw new Error(too_short);
   return buffer;
-}
-
-async function part(whole: Uint8Array, start: number, length: number): Promise<Uint8Array> {
-  if (length < 0 || start + length > whole.length) throw new Error("it ends before its contents do");
-  return whole.slice(start, start + length);
 }
 
 function lookUp(batch: BatchLayout, name: string): Column | undefined {
