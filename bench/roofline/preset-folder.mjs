@@ -1,4 +1,5 @@
 /** A model folder with the true names and shapes of a published Qwen2.5-VL, and no weights: its file is a hole of the right size. */
+/* global Buffer */
 import { copyFileSync, openSync, closeSync, ftruncateSync, mkdtempSync, readFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -49,10 +49,9 @@ Napi::Value measure_gemm(const Napi::CallbackInfo& info) {
                                     .inputs = size(2, "inputs"),
                                     .outputs = size(3, "outputs")};
     const auto seconds = number_argument(info, 5, "seconds");
-    return measured(info, static_cast<int>(size(4, "threads")),
-                    [shape, seconds, where = where_argument(info, 6)] {
-                      return ceilings::gemm_flops_per_second(shape, seconds, where);
-                    });
+    return measured(info, static_cast<int>(size(4, "threads")), [shape, seconds, where = where_argument(info, 6)] {
+      return ceilings::gemm_flops_per_second(shape, seconds, where);
+    });
   });
 }
 

@@ -43,7 +43,8 @@ double gemm_flops_per_second(const GemmShape& shape, double seconds, const Where
               shape.rows, " x ", shape.inputs, " x ", shape.outputs);
   const at::NoGradGuard no_grad;
   const auto options = at::device(where.device).dtype(where.dtype);
-  const auto x = at::rand({shape.rows, shape.inputs}, options), weight = at::rand({shape.outputs, shape.inputs}, options);
+  const auto x = at::rand({shape.rows, shape.inputs}, options),
+             weight = at::rand({shape.outputs, shape.inputs}, options);
   const auto dy = at::rand({shape.rows, shape.outputs}, options);
   const auto rate = [&](std::initializer_list<std::function<void()>> ways) {
     std::vector<double> medians;
@@ -58,8 +59,7 @@ double gemm_flops_per_second(const GemmShape& shape, double seconds, const Where
   };
   switch (shape.product) {
     case Product::forward: {
-      if (!where.device.is_cpu() || where.dtype != at::kFloat)
-        return rate({[&] { kernels::product(x, weight, {}); }});
+      if (!where.device.is_cpu() || where.dtype != at::kFloat) return rate({[&] { kernels::product(x, weight, {}); }});
       const auto packed = kernels::pack_weight(weight);
       return rate({[&] { kernels::product(x, weight, {}); }, [&] { kernels::packed_linear(x, packed, {}); },
                    [&] { at::linear(x, weight); }});

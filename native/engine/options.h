@@ -28,7 +28,7 @@ struct EngineOptions {
   std::string model_path;
   std::string reference_path;  // empty: a frozen copy of the policy
   bool with_reference = false;
-  models::Storage storage;     // of weights and activations: kFloat or kBFloat16
+  models::Storage storage;  // of weights and activations: kFloat or kBFloat16
   data::ImageProcessorSettings image_processor;
   bool train_vision_tower = false, train_connector = false, train_language_model = false;
   std::optional<LoraOptions> lora;  // in place of the language model's own weights, which stay frozen

@@ -53,7 +53,7 @@ test("rates follow from the median", () => {
 
 test("without images there is no phase of them, without a reference none that scores", () => {
   expect(phases.map(({ name }) => name)).not.toContain("vision");
-  const without = summarize({ times: steps, groups, costs, limits, shapes, with_reference: false });
+  const without = summarize({ times: steps, groups, costs, limits, shapes, dtype: "float32", with_reference: false });
   expect(without.map(({ name }) => name)).not.toContain("score");
 });
 
@@ -63,6 +63,7 @@ test("an even number of steps has its median between the middle two", () => {
 
 const result: BenchResult = {
   ...{ num_parameters: 1234, num_trainable_parameters: 1000, threads: 2, load_seconds: 0.5, peak_rss_bytes: 2 ** 31 },
+  peak_device_bytes: 0,
   ...{ prompt_tokens: 5, image_tokens: 0, limits, steps, phases },
 };
 const about = { command: "sightloop bench", model: "m", options: {} as BenchOptions };

@@ -9,6 +9,7 @@ const given = {
   ...{ adapter: undefined, protocol: undefined, controls: undefined, output: undefined },
   ...{ "max-items": undefined, "max-completion-tokens": 8, "max-prompt-tokens": 8, "max-concurrent-completions": 1 },
   ...{ seed: 0, threads: 0, json: false, dtype: "float32" as const, deterministic: "run" as const },
+  device: "auto" as const,
 };
 
 test.each([

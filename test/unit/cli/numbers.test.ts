@@ -15,6 +15,7 @@ const given = {
   },
   ...{ "max-items": undefined, "max-completion-tokens": 8, "max-prompt-tokens": 8, "max-concurrent-completions": 1 },
   ...{ seed: 0, threads: 0, json: false, dtype: "float32" as const, deterministic: "run" as const },
+  device: "auto" as const,
 };
 
 describe("a number option", () => {
