@@ -278,7 +278,8 @@ describe("a module", () => {
     const rl = await loadConfig(trainConfigSchema, "configs/twins/grpo.yaml", set);
     const sft = await loadConfig(sftConfigSchema, "configs/demo_sft.yaml", set);
     const { signal } = new AbortController();
-    for (const events of [runTrain(rl.config, {}, signal), runSft(sft.config, {}, signal)])
+    const options = { resume: false, command: "", base_folder: "." };
+    for (const events of [runTrain(rl.config, options, signal), runSft(sft.config, options, signal)])
       await expect(events.next()).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
     expect(readFileSync(log, "utf8")).toBe("finishfinish");
   });
