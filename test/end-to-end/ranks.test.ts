@@ -109,16 +109,8 @@ describe("1, 2 and 4 ranks", () => {
   });
 
   test("ten updates from recorded rollouts: gradients within 1e-5, weights within 1e-5, sharded or not", async () => {
-    const run = async (world_size: number, shard_optimizer: boolean, port: number): Promise<string> => {
-      const folder = place.path(`updates-${world_size}-${shard_optimizer}`);
-      const ranks = Array.from({ length: world_size }, (_, rank) =>
-        node("test/helpers/rank-updates.mjs", {
-          ...{ model: place.model, folder, rank, world_size, port, shard_optimizer, data },
-        }),
-      );
-      expect(await Promise.all(ranks)).toEqual(ranks.map(() => 0));
-      return folder;
-    };
+    const run = (world_size: number, shard_optimizer: boolean, port: number) =>
+      updates(`updates-${world_size}-${shard_optimizer}`, { world_size, shard_optimizer, port });
     const whole = await run(1, true, 0);
     const read = (folder: string) =>
       JSON.parse(readFileSync(join(folder, "gradients.json"), "utf8")) as Record<string, readonly number[]>;
@@ -134,7 +126,34 @@ describe("1, 2 and 4 ranks", () => {
       expect(largestDifference(a!, b!)).toBeLessThanOrEqual(1e-5);
     }
   });
+
+  test("bfloat16: every microbatch reduced at once, with unequal numbers of them, comes to the same updates", async () => {
+    const narrow = { dtype: "bfloat16", tokens_per_microbatch: 150, shard_optimizer: true };
+    const statsOf = (folder: string) =>
+      JSON.parse(readFileSync(join(folder, "stats.json"), "utf8")) as { grad_norm: number; loss: number }[];
+    const alone = statsOf(await updates("narrow-1", { ...narrow, world_size: 1, port: 0 }));
+    const shared = statsOf(await updates("narrow-2", { ...narrow, world_size: 2, port: 29716 }));
+    expect(shared[0]!.grad_norm / alone[0]!.grad_norm).toBeCloseTo(1, 3);
+    console.log(alone.map((a, i) => [a.grad_norm, shared[i]!.grad_norm, a.loss, shared[i]!.loss]));
+    for (const [i, { grad_norm, loss }] of alone.entries()) {
+      expect(shared[i]!.grad_norm / grad_norm).toBeCloseTo(1, 1);
+      expect(shared[i]!.loss).toBeCloseTo(loss, 2);
+    }
+  });
 });
+
+/** Ten updates from recorded rollouts on every rank; what rank 0 wrote is in the folder. */
+async function updates(
+  name: string,
+  options: { readonly world_size: number; readonly port: number; readonly [key: string]: unknown },
+) {
+  const folder = place.path(name);
+  const ranks = Array.from({ length: options.world_size }, (_, rank) =>
+    node("test/helpers/rank-updates.mjs", { ...{ model: place.model, folder, rank, data }, ...options }),
+  );
+  expect(await Promise.all(ranks)).toEqual(ranks.map(() => 0));
+  return folder;
+}
 
 function node(script: string, options: object): Promise<number | null> {
   const child = spawn(process.execPath, [script, JSON.stringify(options)], { stdio: ["ignore", "ignore", "inherit"] });

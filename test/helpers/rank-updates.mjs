@@ -13,8 +13,10 @@ import { buildPrompts } from "../../dist/pipeline/data/prompts.js";
 import { datasetSchema, openDataset } from "../../dist/datasets/registry.js";
 import { ownRows } from "../../dist/pipeline/shares.js";
 
-/** @type {{ model: string, folder: string, rank: number, world_size: number, port: number, shard_optimizer: boolean, data: object }} */
-const { model, folder, rank, world_size, port, shard_optimizer, data } = JSON.parse(process.argv[2] ?? "{}");
+/** @type {{ model: string, folder: string, rank: number, world_size: number, port: number, shard_optimizer: boolean, data: object, dtype?: "float32" | "bfloat16", tokens_per_microbatch?: number }} */
+const options = JSON.parse(process.argv[2] ?? "{}");
+const { model, folder, rank, world_size, port, shard_optimizer, data } = options;
+const { dtype = "float32", tokens_per_microbatch = 4096 } = options;
 const ranks =
   world_size === 1
     ? null
@@ -30,7 +32,7 @@ const ranks =
 const processor = await loadProcessor(model);
 const engine = await openEngine(
   {
-    ...{ model_path: model, reference_path: null, with_reference: true, dtype: "float32", seed: 0, threads: 1 },
+    ...{ model_path: model, reference_path: null, with_reference: true, dtype, seed: 0, threads: 1 },
     image_processor: processor.image_processor,
     trainable: { train_vision_tower: true, train_connector: true, train_language_model: true },
     algorithm: engineAlgorithm(algorithmSchema.parse({ name: "grpo", kl_loss_coefficient: 0.05 }), 16),
@@ -38,7 +40,7 @@ const engine = await openEngine(
       ...{ learning_rate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-5, weight_decay: 0.01, max_grad_norm: 1 },
       ...{ schedule: "constant", warmup_steps: 0, total_steps: 100, min_learning_rate_ratio: 0 },
     },
-    ...{ completions_per_update: 12, tokens_per_microbatch: 4096, update_epochs: 1, shard_optimizer },
+    ...{ completions_per_update: 12, tokens_per_microbatch, update_epochs: 1, shard_optimizer },
     ...{ activation_checkpointing: false, pack_weights: true, deterministic: "run", image_cache_bytes: 2 ** 28 },
   },
   { ranks: ranks?.handle ?? null },

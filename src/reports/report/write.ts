@@ -34,7 +34,8 @@ export async function writeReport(report: Report, folder: string, written_at = n
       await writeFile(join(folder, "figures", `${name}.png`), await png(svg));
     };
     const drawn = Promise.all(figures.map(draw));
-    drawn.catch(() => undefined); // awaited below: the pictures are drawn on threads of their own
+    drawn.catch(() => undefined); // awaited below: the pictures are drawn on threads of their own, on which files wait too
+    const page = reportHtml(report, written_at);
     for (const table of report.tables) {
       await writeFile(join(folder, "tables", `${table.id}.csv`), csvTable(table));
       await writeFile(join(folder, "tables", `${table.id}.tex`), latexTable(table));
@@ -42,7 +43,7 @@ export async function writeReport(report: Report, folder: string, written_at = n
     await writeFile(join(folder, "tables", "metrics.csv"), csvTable(allMetrics(report)));
     await writeFile(join(folder, "tables", "reflection-steps.csv"), csvTable(reflectionSteps(report)));
     await drawn;
-    await writeFile(html, reportHtml(report, written_at));
+    await writeFile(html, page);
   });
   return { html, num_figures: figures.length, num_tables: report.tables.length + 2 };
 }
