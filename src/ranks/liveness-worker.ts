@@ -111,8 +111,10 @@ server.listen(0, local_address, () => say({ type: "listening", port: (server.add
 
 main.on("message", (message: ToWorker) => {
   if (message.type === "begin") begin(message.peers);
-  else if (message.type === "at") here = { phase: message.phase, step: message.step };
-  else if (message.type === "stop") sendAll(message);
+  else if (message.type === "at") {
+    here = { phase: message.phase, step: message.step };
+    sendAll({ type: "alive", ...here }); // so that its loss is told with its place, however short phases are
+  } else if (message.type === "stop") sendAll(message);
   else {
     leaving = true;
     sendAll(message);

@@ -133,12 +133,9 @@ describe("1, 2 and 4 ranks", () => {
       JSON.parse(readFileSync(join(folder, "stats.json"), "utf8")) as { grad_norm: number; loss: number }[];
     const alone = statsOf(await updates("narrow-1", { ...narrow, world_size: 1, port: 0 }));
     const shared = statsOf(await updates("narrow-2", { ...narrow, world_size: 2, port: 29716 }));
-    expect(shared[0]!.grad_norm / alone[0]!.grad_norm).toBeCloseTo(1, 3);
-    console.log(alone.map((a, i) => [a.grad_norm, shared[i]!.grad_norm, a.loss, shared[i]!.loss]));
-    for (const [i, { grad_norm, loss }] of alone.entries()) {
-      expect(shared[i]!.grad_norm / grad_norm).toBeCloseTo(1, 1);
-      expect(shared[i]!.loss).toBeCloseTo(loss, 2);
-    }
+    // A weight that rounds the other way changes the updates after it.
+    for (const i of [0, 1, 2]) expect(shared[i]!.grad_norm / alone[i]!.grad_norm).toBeCloseTo(1, 4);
+    for (const [i, { loss }] of alone.entries()) expect(shared[i]!.loss).toBeCloseTo(loss, 2);
   });
 });
 
