@@ -4,6 +4,7 @@ import { availableParallelism, freemem, loadavg, tmpdir, totalmem } from "node:o
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { UserError } from "../errors.js";
+import { checkDevice } from "./check-device.js";
 import { gib } from "./format.js";
 import { package_folder } from "./init-model.js";
 import { smokeStep } from "./smoke-step.js";
@@ -35,6 +36,7 @@ export async function doctor({ json }: { readonly json: boolean }): Promise<bool
   for (const finding of await checkBuildTools(works)) report(finding);
   report(await checkLibtorch(works));
   smoke.forEach(report);
+  if (works) report(checkDevice());
   report(checkThreads());
   report(checkMemory());
   report(await checkDisk());
