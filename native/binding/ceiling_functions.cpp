@@ -79,6 +79,14 @@ Napi::Value numerics(const Napi::CallbackInfo& info) {
 // cudaDevices(): NVIDIA devices that this build can use
 Napi::Value cuda_devices(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), core::cuda_devices()); }
 
+// freeDeviceBytes(device: string): number | null   null for the CPU
+Napi::Value free_device_bytes(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto free = core::free_device_bytes(at::Device(string_argument(info, 0, "device")));
+    return free ? Napi::Number::New(info.Env(), static_cast<double>(*free)).As<Napi::Value>() : info.Env().Null();
+  });
+}
+
 }  // namespace
 
 void init_ceiling_functions(Napi::Env env, Napi::Object exports) {
@@ -86,6 +94,7 @@ void init_ceiling_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("measureBandwidth", Napi::Function::New(env, measure_bandwidth, "measureBandwidth"));
   exports.Set("numerics", Napi::Function::New(env, numerics, "numerics"));
   exports.Set("cudaDevices", Napi::Function::New(env, cuda_devices, "cudaDevices"));
+  exports.Set("freeDeviceBytes", Napi::Function::New(env, free_device_bytes, "freeDeviceBytes"));
   exports.Set("libtorchVersion", Napi::String::New(env, TORCH_VERSION));
 }
 

@@ -137,6 +137,8 @@ export interface Addon {
   numerics(): Omit<Numerics, "threads" | "device">;
   /** NVIDIA devices that this build can use. */
   cudaDevices(): number;
+  /** Bytes of an NVIDIA device that nothing holds; null for the CPU. `device`: as `deviceName` gives it. */
+  freeDeviceBytes(device: string): number | null;
   createStopSource(): StopSource;
   requestStop(source: StopSource): void;
 

@@ -8,6 +8,7 @@ import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { splitDataset } from "../config/splits.js";
 import { listValues, stringLists } from "../batches/columns.js";
 import { loadAddon } from "../engine/addon.js";
+import { deviceName } from "../engine/device.js";
 import type { DecodedImage, ImageGrid } from "../engine/engine.js";
 import { smartResize } from "../engine/smart-resize.js";
 import { alone, type Ranks } from "../ranks/ranks.js";
@@ -19,6 +20,8 @@ import type { IndexedSamples } from "./data/stream.js";
 const samples_looked_at = 16;
 /** Prompts of a source that cannot be looked into are taken to be so long, tokens. */
 const unknown_prompt_tokens = 1024;
+/** A guess: nothing has been measured on a device. */
+const cuda_context_bytes = 2 ** 30;
 
 export interface Planned {
   readonly plan: MemoryPlan;
@@ -37,19 +40,28 @@ export async function planMemory(
   ranks: Pick<Ranks, "world_size" | "local_world_size"> = alone,
 ): Promise<Planned> {
   const sizes = await readModelSizes(config.model.path);
-  loadAddon(); // so that what libtorch takes is seen
+  const addon = loadAddon(); // so that what libtorch takes is seen
+  const device_bytes = addon.freeDeviceBytes(deviceName(config.device));
   const { lora } = config.model;
   const adapter = lora === null ? undefined : await adapterSizes(sizes, lora);
-  const question = questionOf(config, await promptSizes(config, processor, samples), adapter, ranks.world_size);
+  const prompt_sizes = await promptSizes(config, processor, samples);
+  const on_host = questionOf(config, prompt_sizes, adapter, ranks.world_size);
+  const question = device_bytes === null ? on_host : onDevice(on_host);
+  const available = (): number => device_bytes ?? availableMemory() / ranks.local_world_size + resident();
   const plan = planOf(sizes, question);
   return {
     plan,
     check: () => {
-      if (!config.ignore_memory_plan)
-        checkFits(sizes, question, plan, availableMemory() / ranks.local_world_size + resident());
+      if (!config.ignore_memory_plan) checkFits(sizes, question, plan, available());
     },
   };
 }
+
+/** What of it lies on an NVIDIA device: neither Node nor images, but CUDA's context and workspaces. */
+const onDevice = (question: MemoryQuestion): MemoryQuestion => ({
+  ...question,
+  ...{ process_bytes: cuda_context_bytes, image_cache_bytes: 0, pack_weights: false },
+});
 
 function questionOf(
   config: TrainConfig | SftConfig,
