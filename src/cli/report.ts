@@ -16,7 +16,7 @@ export interface ReportArguments {
 export async function report({ folders, output, title, json }: ReportArguments): Promise<void> {
   const folderOf = (runs: readonly Run[]): string =>
     output ?? (runs.length === 1 ? join(runs[0]!.folder, "report") : "report");
-  const built = await buildReport(folders, { title, samples_in: folderOf });
+  const built = await buildReport(folders, { title, output: folderOf });
   const runs = built.groups.flatMap((group) => group.runs);
   const { num_reflective } = built;
   const folder = folderOf(runs);

@@ -4,11 +4,11 @@ import { Worker } from "node:worker_threads";
 
 const most_threads = 8;
 /** Tasks that a thread is given before its first answer, so that it need not wait for the next one. */
-const ahead = 2;
+const ahead = 8;
 
 /** Answers to tasks, in their order, by threads that send back one message for each that they get. */
 export async function* onThreads<Task, Answer>(entry: URL, tasks: readonly Task[]): AsyncGenerator<Answer> {
-  const length = Math.min(availableParallelism(), most_threads, tasks.length);
+  const length = Math.max(1, Math.min(availableParallelism() - 1, most_threads, tasks.length)); // one core is for this thread
   const workers = Array.from({ length }, () => new Worker(entry, { execArgv: [] }));
   const give = (index: number): void => {
     if (index < tasks.length) workers[index % length]!.postMessage(tasks[index]);

@@ -25,7 +25,7 @@ export interface Rollouts {
 }
 
 /**
- * Reads every rollout file of some runs once, on all cores. `path` is a file to write: the correct completions that reflect, as
+ * Reads every rollout file of some runs once, many of them on threads of their own. `path` is a file to write: the correct completions that reflect, as
  * JSON Lines, by run, step and row. They are written as they are read, for all of them may not fit in memory.
  */
 export async function readRollouts(runs: readonly Run[], path?: string): Promise<Rollouts> {

@@ -6,6 +6,7 @@ import { findRunFolders, readRun, type Run, shortNames } from "../read/run-folde
 import { type StepTime, stepTime } from "../read/step-time.js";
 import { evaluationFigures, type Figure, type FigureSection, metricSections } from "./curves.js";
 import { type ExampleSample, examplesOf, reflectiveExamplesOf } from "./examples.js";
+import { drawSections, type Pictures, pictures } from "./pictures.js";
 import { readRollouts } from "./read-rollouts.js";
 import { type ReflectionPoint, reflectionCurves } from "./reflection-curves.js";
 import { reflectionFigures } from "./reflection-figures.js";
@@ -25,8 +26,10 @@ export interface Report {
   /** That reflected and were right. */
   readonly reflective_examples: readonly ExampleSample[];
   readonly problems: readonly (Problem & { readonly run: string })[];
-  /** Correct completions that reflect, of all runs. */
+  /** Correct completions that reflect, of all runs; with an output, listed there in reflective-correct.jsonl. */
   readonly num_reflective: number;
+  /** Begun in the output. */
+  readonly pictures: Pictures | undefined;
   /** Of each run folder that keeps rollouts, in whole words. */
   readonly reflection: ReadonlyMap<string, readonly ReflectionPoint[]>;
   /** The same as the paper counts, anywhere in a text. */
@@ -37,8 +40,8 @@ export interface ReportOptions {
   readonly title?: string | undefined;
   /** Which runs are seeds of one curve; absent: those whose configs agree but for the seed. */
   readonly group?: ((runs: readonly Run[]) => readonly RunGroup<Run>[]) | undefined;
-  /** Names the folder where reflective-correct.jsonl is written while the rollouts are read; none: it is not written. */
-  readonly samples_in?: ((runs: readonly Run[]) => string | undefined) | undefined;
+  /** Names the folder that the report will be written to: what takes long is begun there while the runs are read. */
+  readonly output?: ((runs: readonly Run[]) => string | undefined) | undefined;
 }
 
 /** Completions of at most so many steps of a run are searched for reflection words. */
@@ -49,14 +52,16 @@ const max_reflection_steps = 200;
  * @throws UserError FILE_NOT_FOUND if a folder holds no run
  */
 export async function buildReport(folders: readonly string[], options: ReportOptions = {}): Promise<Report> {
-  const { title, group = groupRuns, samples_in } = options;
+  const { title, group = groupRuns } = options;
   const runs = await readRuns(folders);
   const groups = group(runs);
-  const output = samples_in?.(runs);
-  const list = output === undefined ? undefined : join(output, "reflective-correct.jsonl");
+  const output = options.output?.(runs);
+  const drawn = output === undefined ? undefined : pictures(join(output, "figures"));
+  const metric_sections = withEvaluations(metricSections(groups), evaluationFigures(groups));
+  if (drawn !== undefined) drawSections(drawn, metric_sections, groups.length > 1);
   const rollouts = await readRollouts(
     groups.flatMap((group) => group.runs),
-    list,
+    output && join(output, "reflective-correct.jsonl"),
   );
   const reflection = new Map(
     [...rollouts.steps].map(([folder, steps]) => [folder, reflectionCurves(steps, max_reflection_steps)]),
@@ -65,7 +70,6 @@ export async function buildReport(folders: readonly string[], options: ReportOpt
     name,
     curves: members.map(({ folder }) => reflection.get(folder)!.word),
   }));
-  const evaluated = evaluationFigures(groups);
   const step_times = groups.flatMap(({ name, runs: members }) => {
     const time = stepTime(members.flatMap((run) => run.metrics.steps));
     return time === undefined ? [] : [{ name, ...time }];
@@ -84,8 +88,8 @@ export async function buildReport(folders: readonly string[], options: ReportOpt
     (await Promise.all(groups.map(({ name, runs: [first] }) => choose(first!, readableSteps(first!), name)))).flat();
   return {
     title: title ?? groups.map(({ name }) => name).join(" · "),
-    ...{ groups, step_times, num_reflective: rollouts.num_reflective },
-    sections: [...withEvaluations(metricSections(groups), evaluated), ...reflectionFigures(reflection_groups)],
+    ...{ groups, step_times, num_reflective: rollouts.num_reflective, pictures: drawn },
+    sections: [...metric_sections, ...reflectionFigures(reflection_groups)],
     tables: tables.filter(({ rows }) => rows.length > 0),
     differing: [...(differing[0]?.keys() ?? [])].map((key) => [key, differing.map((values) => values.get(key) ?? "-")]),
     examples: await ofFirstRuns(examplesOf),

@@ -39,7 +39,7 @@ export async function studyReport(
   const report = await buildReport(folders, {
     title: study.name,
     group: (runs) => groupsOf(plan, runs),
-    samples_in: () => output,
+    output: () => output,
   });
   const runs = report.groups.flatMap((group) => group.runs);
   const isFinished = (id: string): boolean => states.get(id)?.state === "finished";

@@ -22,7 +22,7 @@ beforeAll(async () => {
   for (const seed of [0, 1]) await writeSyntheticRun(join(root, "runs", "grpo", `seed-${seed}`), { seed, steps: 4 });
   const hostile = { note: "</script><script>alert(1)</script>", algorithm: { name: "dapo" } };
   await writeSyntheticRun(join(root, "runs", "<b>&"), { steps: 3, config: hostile });
-  built = await buildReport([join(root, "runs")], { samples_in: () => join(root, "out") });
+  built = await buildReport([join(root, "runs")], { output: () => join(root, "out") });
   await writeReport(built, join(root, "out"), new Date(0));
   html = await readFile(join(root, "out", "report.html"), "utf8");
 });
@@ -152,7 +152,7 @@ test("many rollout files are read on threads: in their order, damaged ones left 
   const [steps, damaged] = [120, 57];
   await writeSyntheticRun(folder, { steps, prompts: 2, completions: 4 });
   await truncate(join(folder, "rollouts", `step-${String(damaged).padStart(6, "0")}.arrow`), 900);
-  const { reflection, problems, num_reflective } = await buildReport([folder], { samples_in: () => folder });
+  const { reflection, problems, num_reflective } = await buildReport([folder], { output: () => folder });
   const left = Array.from({ length: steps }, (_, i) => i + 1).filter((step) => step !== damaged);
   expect(reflection.get(folder)!.map(({ step }) => step)).toEqual(left);
   expect(problems.map(({ file }) => file)).toEqual(["rollouts/step-000057.arrow"]);
