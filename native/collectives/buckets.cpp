@@ -1,4 +1,6 @@
-#include "collectives/buckets.h"
+#include <ATen/ATen.h>
+
+#include "collectives/backend_group.h"
 
 namespace sightloop::collectives {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
-#include "collectives/buckets.h"
+#include "collectives/backend_group.h"
 
 namespace sightloop::collectives {
 namespace {
@@ -19,35 +19,15 @@ c10::intrusive_ptr<c10d::ProcessGroupGloo::Options> gloo_options(const std::stri
   return options;
 }
 
-class Gloo final : public GlooGroup {
+class Gloo final : public BackendGroup<GlooGroup> {
  public:
   Gloo(const c10::intrusive_ptr<c10d::Store>& store, int rank, int world_size,
        const c10::intrusive_ptr<c10d::ProcessGroupGloo::Options>& options)
-      : group_(c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, world_size, options)) {}
+      : BackendGroup(c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, world_size, options)) {}
 
-  int rank() const override { return group_->getRank(); }
-  int world_size() const override { return group_->getSize(); }
-
+  using BackendGroup::sum;
   void sum(std::span<double> values) override { reduce(values, c10d::ReduceOp::SUM); }
   void max(std::span<double> values) override { reduce(values, c10d::ReduceOp::MAX); }
-
-  void sum(const std::vector<at::Tensor>& tensors) override {
-    sum_in_buckets(tensors, [this](const at::Tensor& flat) {
-      std::vector<at::Tensor> whole = {flat};
-      const auto work = checked([&] { return group_->allreduce(whole); });
-      return [this, work] { checked([&] { return work->wait(); }); };
-    });
-  }
-
-  void reduce_scatter(const at::Tensor& all, at::Tensor& own) override {
-    auto input = all;
-    checked([&] { return group_->_reduce_scatter_base(own, input)->wait(); });
-  }
-
-  void all_gather(const at::Tensor& own, at::Tensor& all) override {
-    auto input = own;
-    checked([&] { return group_->_allgather_base(all, input)->wait(); });
-  }
 
   std::vector<at::Tensor> exchange(const at::Tensor& bytes) override {
     auto sizes = at::empty({world_size()}, at::kLong);
@@ -69,15 +49,8 @@ class Gloo final : public GlooGroup {
         at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, at::TensorOptions().dtype(at::kDouble))};
     c10d::AllreduceOptions options;
     options.reduceOp = what;
-    checked([&] { return group_->allreduce(whole, options)->wait(); });
+    checked([&] { return backend().allreduce(whole, options)->wait(); });
   }
-
-  template <typename Call>
-  auto checked(const Call& call) -> decltype(call()) {
-    return connected(rank(), call);
-  }
-
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
 };
 
 }  // namespace

@@ -5,8 +5,8 @@ import { loadAddon } from "./addon.js";
 export type DeviceChoice = "auto" | "cpu" | "cuda";
 
 /** What a choice comes to in this process. */
-export const resolvedDevice = (choice: DeviceChoice): "cpu" | "cuda" =>
-  choice === "cpu" || (choice === "auto" && loadAddon().cudaDevices() === 0) ? "cpu" : "cuda";
+export const resolvedDevice = (choice: DeviceChoice, devices = loadAddon().cudaDevices()): "cpu" | "cuda" =>
+  choice === "cpu" || (choice === "auto" && devices === 0) ? "cpu" : "cuda";
 
 /**
  * The device as the addon names it, such as `cuda:1`: each process of a machine takes the one of its LOCAL_RANK (srun:
@@ -18,7 +18,7 @@ export function deviceName(
   env: Readonly<Record<string, string | undefined>> = process.env,
   devices = loadAddon().cudaDevices(),
 ): string {
-  if (choice === "cpu" || (choice === "auto" && devices === 0)) return "cpu";
+  if (resolvedDevice(choice, devices) === "cpu") return "cpu";
   if (devices === 0)
     throw new UserError(
       "DEVICE_UNAVAILABLE",

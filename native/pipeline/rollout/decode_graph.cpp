@@ -26,8 +26,20 @@ namespace {
 void send(const at::Tensor& from, const at::Tensor& to) { to.copy_(from.pin_memory(), /*non_blocking=*/true); }
 
 at::Tensor fetch(const at::Tensor& from) {
+  if (!from.is_cuda()) return from.cpu();
   const auto host = at::empty(from.sizes(), from.options().device(at::kCPU).pinned_memory(true));
   return host.copy_(from, /*non_blocking=*/true);
+}
+
+std::shared_ptr<void> mark(const at::Tensor& after) {
+  if (!after.is_cuda()) return nullptr;
+  const auto event = std::make_shared<at::cuda::CUDAEvent>();
+  event->record();
+  return event;
+}
+
+void wait_until(const std::shared_ptr<void>& mark) {
+  if (mark) std::static_pointer_cast<at::cuda::CUDAEvent>(mark)->synchronize();
 }
 
 }  // namespace
@@ -40,13 +52,14 @@ struct DecodeGraphs::Graph {
 
   Graph(const PackedInputs& on_host, at::Device device)
       : inputs(moved(on_host, [&](const at::Tensor& x) { return at::empty_like(x, x.options().device(device)); })),
-        fed_tokens(at::empty({on_host.slots()}, at::device(device).dtype(at::kLong))) {}
+        fed_tokens(at::empty({on_host.slots()}, at::device(device).dtype(at::kLong))) {
+    send(on_host.banned, inputs.banned);  // a session's, as long as it lives
+    send(on_host.seed_step, inputs.seed_step);
+  }
 
   void take(const PackedInputs& on_host, const at::Tensor& last_tokens) {
     send(on_host.integers, inputs.integers);
     send(on_host.numbers, inputs.numbers);
-    send(on_host.banned, inputs.banned);
-    send(on_host.seed_step, inputs.seed_step);
     fed_tokens.copy_(inputs.fed_tokens(last_tokens));
   }
   void record(const Step& step, c10::MempoolId_t pool) {
@@ -80,38 +93,31 @@ void DecodeGraphs::forget() {
   graphs_.clear();
 }
 
-ReadBack::ReadBack(const DrawnTokens& drawn, int64_t count) {
-  const auto part = [&](const at::Tensor& x) {
-    return x.is_cuda() ? fetch(x.narrow(0, 0, count)) : x.narrow(0, 0, count).cpu();
-  };
-  on_host_ = {.tokens = part(drawn.tokens),
-              .logprobs = part(drawn.logprobs),
-              .sampling_logprobs = part(drawn.sampling_logprobs)};
-  if (!drawn.tokens.is_cuda()) return;
-  const auto event = std::make_shared<at::cuda::CUDAEvent>();
-  event->record();
-  arrived_ = event;
-}
-
-std::vector<kernels::Sample> ReadBack::wait() const {
-  if (arrived_) std::static_pointer_cast<at::cuda::CUDAEvent>(arrived_)->synchronize();
-  return on_host_.on_host();
-}
-
 #else
+namespace {
+
+at::Tensor fetch(const at::Tensor& from) { return from.cpu(); }
+std::shared_ptr<void> mark(const at::Tensor& /*after*/) { return nullptr; }
+void wait_until(const std::shared_ptr<void>& /*mark*/) {}
+
+}  // namespace
 
 struct DecodeGraphs::Graph {};
 
 void DecodeGraphs::forget() {}
 
-ReadBack::ReadBack(const DrawnTokens& drawn, int64_t count)
-    : on_host_{.tokens = drawn.tokens.narrow(0, 0, count).cpu(),
-               .logprobs = drawn.logprobs.narrow(0, 0, count).cpu(),
-               .sampling_logprobs = drawn.sampling_logprobs.narrow(0, 0, count).cpu()} {}
-
-std::vector<kernels::Sample> ReadBack::wait() const { return on_host_.on_host(); }
-
 #endif
+
+ReadBack::ReadBack(const DrawnTokens& drawn, int64_t count)
+    : on_host_{.tokens = fetch(drawn.tokens.narrow(0, 0, count)),
+               .logprobs = fetch(drawn.logprobs.narrow(0, 0, count)),
+               .sampling_logprobs = fetch(drawn.sampling_logprobs.narrow(0, 0, count))},
+      arrived_(mark(drawn.tokens)) {}
+
+std::vector<kernels::Sample> ReadBack::wait() const {
+  wait_until(arrived_);
+  return on_host_.on_host();
+}
 
 DecodeGraphs::DecodeGraphs(at::Device device) : device_(device) {}
 DecodeGraphs::~DecodeGraphs() { forget(); }

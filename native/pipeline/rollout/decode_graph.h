@@ -9,7 +9,7 @@
 
 namespace sightloop::rollout {
 
-// A decode step's inputs in two tensors, so that they travel in two transfers. S slots, W blocks.
+// A decode step's inputs; those that change with the step in two tensors, so that they travel in two transfers. S slots, W blocks.
 struct PackedInputs {
   at::Tensor integers;   // [S, kColumns + W] int64
   at::Tensor numbers;    // [S, 2] float32: temperature, top_p
