@@ -97,12 +97,13 @@ async function plans(preset, folder, sizes) {
   const lora = { path: null, rank: 64, alpha: 128, targets: "all_linear" };
   const adapter = await adapterSizes(sizes, /** @type {any} */ (lora));
   const variants = preset.endsWith("3b")
-    ? [["the language model, one device", undefined, 1]]
+    ? [["the language model, one device", undefined, 1, 1]]
     : [
-        ["LoRA of rank 64, one device", adapter, 1],
-        ["the language model, eight devices", undefined, 8],
+        ["LoRA of rank 64, one device", adapter, 1, 1],
+        ["the language model, eight devices", undefined, 8, 1],
+        ["the same, parameters sharded", undefined, 8, 8],
       ];
-  for (const [name, chosen, shares] of /** @type {[string, any, number][]} */ (variants)) {
+  for (const [name, chosen, shares, pieces] of /** @type {[string, any, number, number][]} */ (variants)) {
     const plan = planOf(sizes, {
       process_bytes: assumed.context_and_workspace_bytes,
       model: {
@@ -129,7 +130,7 @@ async function plans(preset, folder, sizes) {
         tokens_per_microbatch: microbatch_tokens,
         activation_checkpointing: true,
       },
-      optimizer_shares: shares,
+      ...{ optimizer_shares: shares, parameter_shares: pieces },
     });
     const fits = plan.peak_bytes <= device.memory_bytes ? "fits" : "does not fit";
     console.log(

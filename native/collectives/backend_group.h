@@ -10,8 +10,8 @@
 
 namespace sightloop::collectives {
 
-// Starts the sum over ranks of a flat tensor, in place; returns what waits for it.
-using StartSum = std::function<std::function<void()>(const at::Tensor& flat)>;
+// Starts the sum over ranks of a flat tensor, in place.
+using StartSum = std::function<ProcessGroup::Wait(const at::Tensor& flat)>;
 
 // Sums each tensor in place. Small ones travel together; all are under way before the first is waited for.
 void sum_in_buckets(const std::vector<at::Tensor>& tensors, const StartSum& start);
@@ -29,21 +29,24 @@ class BackendGroup : public Base {
   void sum(const std::vector<at::Tensor>& tensors) override {
     sum_in_buckets(tensors, [this](const at::Tensor& flat) {
       std::vector<at::Tensor> whole = {flat};
-      const auto work = checked([&] { return backend_->allreduce(whole); });
-      return [this, work] { checked([&] { return work->wait(); }); };
+      return wait_for(checked([&] { return backend_->allreduce(whole); }));
     });
   }
-  void reduce_scatter(const at::Tensor& all, at::Tensor& own) override {
-    auto input = all;
-    checked([&] { return backend_->_reduce_scatter_base(own, input)->wait(); });
+  ProcessGroup::Wait start_reduce_scatter(const at::Tensor& all, const at::Tensor& own) override {
+    auto input = all, output = own;
+    return wait_for(checked([&] { return backend_->_reduce_scatter_base(output, input); }));
   }
-  void all_gather(const at::Tensor& own, at::Tensor& all) override {
-    auto input = own;
-    checked([&] { return backend_->_allgather_base(all, input)->wait(); });
+  ProcessGroup::Wait start_all_gather(const at::Tensor& own, const at::Tensor& all) override {
+    auto input = own, output = all;
+    return wait_for(checked([&] { return backend_->_allgather_base(output, input); }));
   }
 
  protected:
   c10d::Backend& backend() { return *backend_; }
+
+  ProcessGroup::Wait wait_for(c10::intrusive_ptr<c10d::Work> work) {
+    return [this, work = std::move(work)] { checked([&] { return work->wait(); }); };
+  }
 
   // A lost connection is a failure of the run, not of this program.
   template <typename Call>

@@ -43,7 +43,7 @@ void sum_in_buckets(const std::vector<at::Tensor>& tensors, const StartSum& star
     buckets.back().add(tensor);
     if (alone) buckets.back().elements = kBucketElements;  // closed
   }
-  std::vector<std::function<void()>> waits;
+  std::vector<ProcessGroup::Wait> waits;
   for (auto& bucket : buckets) waits.push_back(start(bucket.flat()));
   for (size_t i = 0; i < buckets.size(); ++i) {
     waits[i]();

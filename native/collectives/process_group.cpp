@@ -4,7 +4,14 @@
 
 namespace sightloop::collectives {
 
-void SingleProcess::reduce_scatter(const at::Tensor& all, at::Tensor& own) { own.copy_(all); }
-void SingleProcess::all_gather(const at::Tensor& own, at::Tensor& all) { all.copy_(own); }
+ProcessGroup::Wait SingleProcess::start_reduce_scatter(const at::Tensor& all, const at::Tensor& own) {
+  own.copy_(all);
+  return [] {};
+}
+
+ProcessGroup::Wait SingleProcess::start_all_gather(const at::Tensor& own, const at::Tensor& all) {
+  all.copy_(own);
+  return [] {};
+}
 
 }  // namespace sightloop::collectives

@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -19,10 +20,13 @@ class ProcessGroup {
   virtual void max(std::span<double> values) = 0;
   // Replaces each float32 tensor by its sum over all ranks. Shapes are the same on every rank.
   virtual void sum(const std::vector<at::Tensor>& tensors) = 0;
+  // Waits for what was started; its tensors must not be touched before.
+  using Wait = std::function<void()>;
   // all [world_size * n] float32 -> own [n]: the sum over ranks of the part that is this rank's.
-  virtual void reduce_scatter(const at::Tensor& all, at::Tensor& own) = 0;
+  virtual Wait start_reduce_scatter(const at::Tensor& all, const at::Tensor& own) = 0;
   // own [n] -> all [world_size * n], by rank.
-  virtual void all_gather(const at::Tensor& own, at::Tensor& all) = 0;
+  virtual Wait start_all_gather(const at::Tensor& own, const at::Tensor& all) = 0;
+  void all_gather(const at::Tensor& own, const at::Tensor& all) { start_all_gather(own, all)(); }
 };
 
 class SingleProcess final : public ProcessGroup {
@@ -32,8 +36,8 @@ class SingleProcess final : public ProcessGroup {
   void sum(std::span<double> /*values*/) override {}
   void max(std::span<double> /*values*/) override {}
   void sum(const std::vector<at::Tensor>& /*tensors*/) override {}
-  void reduce_scatter(const at::Tensor& all, at::Tensor& own) override;
-  void all_gather(const at::Tensor& own, at::Tensor& all) override;
+  Wait start_reduce_scatter(const at::Tensor& all, const at::Tensor& own) override;
+  Wait start_all_gather(const at::Tensor& own, const at::Tensor& all) override;
 };
 
 }  // namespace sightloop::collectives

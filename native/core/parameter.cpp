@@ -10,16 +10,10 @@ namespace sightloop::core {
 namespace {
 
 // Called by autograd with a parameter whose gradient of one backward pass is whole. The registry outlives its tensors' graphs.
-class SumGradient final : public torch::autograd::PostAccumulateGradHook {
+class WholeGradient final : public torch::autograd::PostAccumulateGradHook {
  public:
-  SumGradient(ParameterRegistry& registry, size_t index) : registry_(registry), index_(index) {}
-  void operator()(const torch::autograd::Variable& value) override {
-    if (!registry_.sums_at_once()) return;
-    const at::NoGradGuard no_grad;
-    const auto gradient = std::exchange(value.mutable_grad(), at::Tensor());
-    auto& sum = registry_.all()[index_].gradient_sum;
-    sum = sum.defined() ? sum.add_(gradient) : gradient.to(at::kFloat);
-  }
+  WholeGradient(ParameterRegistry& registry, size_t index) : registry_(registry), index_(index) {}
+  void operator()(const torch::autograd::Variable& value) override { registry_.gradient_is_whole(index_, value); }
 
  private:
   ParameterRegistry& registry_;
@@ -67,7 +61,7 @@ at::Tensor ParameterRegistry::create(at::IntArrayRef shape, Part part, std::vect
 }
 
 at::Tensor ParameterRegistry::add(at::Tensor value, Part part, std::vector<Slice> slices) {
-  parameters_.push_back({.value = value, .part = part, .slices = std::move(slices), .gradient_sum = {}});
+  parameters_.push_back({.value = value, .part = part, .slices = std::move(slices)});
   return value;
 }
 
@@ -84,8 +78,19 @@ std::vector<at::Tensor> ParameterRegistry::trainable() const {
 
 void ParameterRegistry::watch_gradients() {
   for (size_t i = 0; i < parameters_.size(); ++i)
-    if (parameters_[i].trainable && parameters_[i].narrow())
-      torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i].value, std::make_unique<SumGradient>(*this, i));
+    if (parameters_[i].trainable)
+      torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i].value, std::make_unique<WholeGradient>(*this, i));
+}
+
+void ParameterRegistry::gradient_is_whole(size_t index, const at::Tensor& value) {
+  const at::NoGradGuard no_grad;
+  auto& parameter = parameters_[index];
+  if (parameter.narrow() && sums_at_once_) {
+    const auto gradient = std::exchange(value.mutable_grad(), at::Tensor());
+    auto& sum = parameter.gradient_sum;
+    sum = sum.defined() ? sum.add_(gradient) : gradient.to(at::kFloat);
+  }
+  if (gradient_listener_) gradient_listener_(index);
 }
 
 void ParameterRegistry::clear_gradients() {

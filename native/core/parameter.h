@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sightloop::core {
@@ -24,9 +25,11 @@ struct Parameter {
   at::Tensor value;  // the compute copy: what forward and backward see
   Part part;
   bool trainable = false;
-  std::vector<Slice> slices;
+  std::vector<Slice> slices = {};
   // float32, and only where `value` is narrower: microbatches are summed here. Undefined before the first.
-  at::Tensor gradient_sum;
+  at::Tensor gradient_sum = {};
+  // While the ranks hold this parameter in pieces: this rank's, flat; then `value` has no memory but while it is gathered.
+  at::Tensor own_piece = {};
 
   bool narrow() const { return value.scalar_type() != at::kFloat; }
 
@@ -71,8 +74,12 @@ class ParameterRegistry {
   // Whether a backward pass adds each gradient of a narrower trainable parameter to the minibatch's as soon as it is whole, so
   // that no two of them are held; else they are left, one microbatch's at a time. Watches the parameters trainable by now.
   void watch_gradients();
+  // Told the place in `all` of every trainable parameter whose gradient of a backward pass is whole, from then on.
+  using GradientListener = std::function<void(size_t index)>;
+  void set_gradient_listener(GradientListener listener) { gradient_listener_ = std::move(listener); }
+  // What a watched parameter does then; `value` is its own.
+  void gradient_is_whole(size_t index, const at::Tensor& value);
   void set_sums_at_once(bool on) { sums_at_once_ = on; }
-  bool sums_at_once() const { return sums_at_once_; }
   void clear_gradients();
   int64_t num_elements(bool trainable_only) const;
 
@@ -80,6 +87,7 @@ class ParameterRegistry {
   Source source_;
   std::vector<Parameter> parameters_;
   bool sums_at_once_ = true;
+  GradientListener gradient_listener_;
 };
 
 }  // namespace sightloop::core

@@ -70,6 +70,7 @@ Engine::Engine(EngineOptions options, const models::Progress& progress,
                std::shared_ptr<collectives::ProcessGroup> ranks)
     : options_(std::move(options)),
       ranks_(std::move(ranks)),
+      shards_(*ranks_, options_.shard_optimizer),
       images_(options_.image_processor, options_.image_cache_bytes) {
   at::set_num_threads(options_.threads > 0 ? options_.threads : static_cast<int>(std::thread::hardware_concurrency()));
   core::use_device(options_.storage.device);
@@ -96,8 +97,8 @@ Engine::Engine(EngineOptions options, const models::Progress& progress,
   }
   for (const auto* model : {&policy_, &reference_})
     if (*model) (*model)->set_products(options_.products);
-  optimizer_ = std::make_unique<update::Optimizer>(policy_->parameters(), options_.optimizer,
-                                                   update::Shards(*ranks_, options_.shard_optimizer));
+  optimizer_ = std::make_unique<update::Optimizer>(policy_->parameters(), options_.optimizer, shards_,
+                                                   options_.reduce_bucket_elements);
 }
 
 // A mistake in the adapter shows on a model without storage, before the weights are read.
@@ -158,6 +159,12 @@ batches::FeaturesOf Engine::features_of(const models::Model& model) {
   return [this, &model, cached](const std::vector<std::string>& ids) { return images_.features(model, ids, cached); };
 }
 
+void Engine::check_whole() const {
+  for (const auto& parameter : policy_->parameters().all())
+    TORCH_CHECK(!parameter.own_piece.defined(),
+                "the last update failed while the ranks held the weights in pieces. Open the engine again.");
+}
+
 // Whoever holds something made from the weights must let go of it.
 void Engine::weights_change() {
   ++weights_version_;
@@ -165,6 +172,7 @@ void Engine::weights_change() {
 }
 
 std::shared_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions options) {
+  check_whole();
   if (options_.pack_weights && policy_->device().is_cpu())
     policy_->visit_linears([](modules::Linear& linear) {
       if (!linear.packed.panels.defined()) linear.pack();
@@ -187,6 +195,7 @@ std::shared_ptr<rollout::Session> Engine::open_rollout(rollout::SamplingOptions 
 trajectory::Scores Engine::score(const batches::RolloutBatch& batch, Which which, double temperature,
                                  const std::stop_token& stop) {
   TORCH_CHECK(which == Which::policy || reference_, "score: this engine was opened without a reference");
+  check_whole();
   check_tokens(batch.token_ids);
   const auto& model = which == Which::policy ? *policy_ : *reference_;
   return trajectory::score(model, batch, positions_of(), features_of(model), temperature,
@@ -210,6 +219,7 @@ at::Tensor Engine::advantages(const batches::RolloutBatch& batch, const at::Tens
 update::Learner Engine::learner() {
   return {.model = *policy_,
           .optimizer = *optimizer_,
+          .shards = shards_,
           .algorithm = *options_.algorithm,
           .ranks = *ranks_,
           .positions_of = positions_of(),
@@ -224,7 +234,8 @@ update::UpdateOptions Engine::update_options(double temperature, int64_t max_con
           .temperature = temperature,
           .seed = options_.seed,
           .max_consecutive_skips = max_consecutive_skips,
-          .own_rows = std::move(own_rows)};
+          .own_rows = std::move(own_rows),
+          .shard_parameters = options_.shard_parameters && shards_.sharded()};
 }
 
 update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double temperature,
@@ -236,6 +247,7 @@ update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double
               "update: own_rows has ", own_rows.size(), " entries, the batch ", batch.rollouts.rows(), " rows");
   TORCH_CHECK(!options_.algorithm->needs_reference() || batch.reference_logprobs.defined(),
               "update: the algorithm's KL term needs reference log-probs; score the rollouts with \"reference\" first");
+  check_whole();
   check_tokens(batch.rollouts.token_ids);
   auto learning = learner();
   weights_change();
@@ -244,6 +256,7 @@ update::UpdateStats Engine::update(const batches::TrajectoryBatch& batch, double
 
 std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::PromptBatch& prompts) {
   const at::NoGradGuard no_grad;
+  check_whole();
   check_tokens(prompts.token_ids);
   std::vector<std::map<std::string, at::Tensor>> results;
   const auto offsets = batches::values<int32_t>(prompts.offsets);
@@ -256,7 +269,7 @@ std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::Pr
     const auto features = images_.features(*policy_, prompts.image_ids[row], /*cached=*/false);
     if (features.defined()) core::tap(&taps, "image_features", features);
     const auto token_ids = prompts.token_ids.slice(0, offsets[row], offsets[row + 1]).to(at::kLong);
-    modules::SegmentContext context({0, length}, /*causal=*/true);
+    modules::PackedContext context(kernels::segment_layout(std::vector<int64_t>{0, length}, /*causal=*/true));
     const auto hidden = policy_->forward(policy_->embed(token_ids, features), placed.positions, context, &taps);
     core::tap(&taps, "logits", policy_->logits(hidden, /*sampling=*/false));
     core::tap(&taps, "position_ids", placed.positions.to(at::kFloat));
@@ -268,6 +281,7 @@ std::vector<std::map<std::string, at::Tensor>> Engine::inspect(const batches::Pr
 
 std::map<std::string, at::Tensor> Engine::inspect_gradients(const batches::TrajectoryBatch& batch, double temperature,
                                                             std::vector<uint8_t> own_rows) {
+  check_whole();
   auto learning = learner();
   update::accumulate_gradients(learning, batch,
                                update_options(temperature, /*max_consecutive_skips=*/0, std::move(own_rows)));

@@ -81,6 +81,7 @@ class Engine {
   update::UpdateOptions update_options(double temperature, int64_t max_consecutive_skips,
                                        std::vector<uint8_t> own_rows) const;
   void weights_change();
+  void check_whole() const;
   void load_weights(const models::Progress& progress);
   bool vision_learns() const { return options_.train_vision_tower || options_.train_connector; }
   void check_tokens(const at::Tensor& token_ids) const;
@@ -92,8 +93,9 @@ class Engine {
   std::optional<models::Lora> lora_;
   std::unique_ptr<models::Model> policy_;
   std::unique_ptr<models::Model> reference_;
-  std::unique_ptr<update::Optimizer> optimizer_;
   std::shared_ptr<collectives::ProcessGroup> ranks_;
+  update::Shards shards_;
+  std::unique_ptr<update::Optimizer> optimizer_;
   ImageStore images_;
   std::vector<std::weak_ptr<rollout::Session>> sessions_;  // whose caches count as memory in use
   int64_t weights_version_ = 0;

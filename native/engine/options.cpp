@@ -102,7 +102,12 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   options.seed = json.at("seed");
   options.threads = json.at("threads");
   options.shard_optimizer = json.value("shard_optimizer", true);
+  options.shard_parameters = json.value("shard_parameters", false);
+  options.reduce_bucket_elements = json.value("reduce_bucket_elements", options.reduce_bucket_elements);
+  check_positive("reduce_bucket_elements", options.reduce_bucket_elements);
   options.activation_checkpointing = json.at("activation_checkpointing");
+  TORCH_CHECK(!options.shard_parameters || (options.shard_optimizer && options.activation_checkpointing),
+              "shard_parameters needs shard_optimizer and activation_checkpointing.");
   options.pack_weights = json.at("pack_weights");
   options.products = parse_deterministic(json.at("deterministic"), options.storage);
   options.image_cache_bytes = json.at("image_cache_bytes");

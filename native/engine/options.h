@@ -37,7 +37,8 @@ struct EngineOptions {
   int64_t completions_per_update = 1, tokens_per_microbatch = 1, update_epochs = 1;
   uint64_t seed = 0;
   int threads = 0;
-  bool shard_optimizer = true;  // over ranks
+  bool shard_optimizer = true, shard_parameters = false;  // over ranks
+  int64_t reduce_bucket_elements = int64_t{1} << 23;
   bool activation_checkpointing = false, pack_weights = true;
   kernels::Products products = kernels::Products::fastest;  // `deterministic` in the TypeScript layer
   int64_t image_cache_bytes = 0;

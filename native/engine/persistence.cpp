@@ -115,6 +115,7 @@ int64_t physical_memory() { return static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES
 }  // namespace
 
 void Engine::save_model(const std::string& folder) const {
+  check_whole();
   checkpoint::write_safetensors(weights_file(folder), models::merged_tensors(*policy_), kMetadata);
   auto config = config_;
   set_dtype(config, policy_->dtype());
@@ -123,10 +124,12 @@ void Engine::save_model(const std::string& folder) const {
 
 void Engine::save_adapter(const std::string& folder) const {
   TORCH_CHECK(lora_, "saveAdapter: this engine has no adapter. Open it with lora.");
+  check_whole();
   models::save_adapter(folder, *policy_, *lora_, options_.model_path);
 }
 
 void Engine::save_state(const std::string& folder) const {
+  check_whole();
   auto metadata = kMetadata;
   if (ranks_->rank() > 0) {
     // The first writes what all have.
@@ -146,6 +149,7 @@ void Engine::save_state(const std::string& folder) const {
 
 void Engine::load_state(const std::string& folder, const std::stop_token& stop) {
   const at::NoGradGuard no_grad;
+  check_whole();
   weights_change();
   const checkpoint::SafetensorsFile weights(lora_ ? trained_file(folder) : weights_file(folder));
   if (lora_) {

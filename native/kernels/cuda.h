@@ -19,11 +19,9 @@ struct RmsNormGradient {
 RmsNormGradient rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,
                                   const at::Tensor& inverse);
 
-struct AddedNorm {
-  at::Tensor sum, normed;
-};
-// x + residual, rounded to their dtype, and its norm, in one pass.   x, residual [T, D]
-AddedNorm add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, double epsilon);
+// x + residual, rounded to their dtype, and its norm, in one pass.   x, residual [T, D]   inverse: as in rms_norm
+std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x, const at::Tensor& residual,
+                                                const at::Tensor& weight, double epsilon, at::Tensor* inverse);
 
 //   x [T, N, H] with any strides but a dense last axis   cos, sin [T, H/2] float32   sign -1 rotates back
 //   returns [T, N, H], contiguous

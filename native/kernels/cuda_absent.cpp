@@ -17,7 +17,10 @@ at::Tensor rms_norm(const at::Tensor&, const at::Tensor&, double, at::Tensor*) {
 RmsNormGradient rms_norm_backward(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&) {
   absent();
 }
-AddedNorm add_rms_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, double) { absent(); }
+std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, double,
+                                                at::Tensor*) {
+  absent();
+}
 at::Tensor rotate(const at::Tensor&, const at::Tensor&, const at::Tensor&, float) { absent(); }
 at::Tensor swiglu(const at::Tensor&) { absent(); }
 at::Tensor swiglu_backward(const at::Tensor&, const at::Tensor&) { absent(); }

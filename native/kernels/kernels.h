@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/attention_context.h"
+#include "kernels/attention_layout.h"
 
 // Ops. Each has one file with its check, its reference and its dispatch.
 // T tokens, D model width, N query heads, K key/value heads, H head width, V vocabulary, F feed-forward width.
@@ -43,6 +44,11 @@ at::Tensor panel_linear(const at::Tensor& x, const at::Tensor& weight, const at:
 // Source: arXiv:1910.07467 eq. 4.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
 at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+struct AddedNorm {
+  at::Tensor sum, normed;
+};
+// x + residual, rounded to their dtype, and rms_norm of it; one pass on CUDA.   x, residual [T, D]. Differentiable.
+AddedNorm add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, double epsilon);
 
 // Rotates pairs (i, i + H/2) of the last axis.   x [T, N, H]   cos, sin [T, H/2]. Differentiable in x.
 // Source: arXiv:2104.09864 eq. 34.
@@ -64,16 +70,15 @@ struct CosSin {
 };
 CosSin cos_sin(const at::Tensor& angles);
 
-// Attention inside each of the segments [boundaries[i], boundaries[i + 1]) of packed rows, no row sees another segment.
-//   query [T, N, H]   key, value [T, K, H]   boundaries: ascending, 0 .. T   returns [T, N, H]. Differentiable.
-at::Tensor segment_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                             std::span<const int64_t> boundaries, bool causal);
-
-// Causal attention of groups whose completions share one prompt: each completion sees the prompt and itself. The prompt's
-// keys and values stand once for all of them, in forward and backward.
-//   query [T, N, H]   key, value [T, K, H]   groups: from token 0 on, end to end   returns [T, N, H]. Differentiable.
-at::Tensor shared_prompt_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                   const std::shared_ptr<const core::Groups>& groups);
+// Who sees whom among the T rows of a packed pass (attention_layout.h): made once, used in every layer.
+using LayoutPtr = c10::intrusive_ptr<AttentionLayout>;
+// Segments [boundaries[i], boundaries[i + 1]) to themselves.   boundaries: ascending, 0 .. T
+LayoutPtr segment_layout(std::span<const int64_t> boundaries, bool causal);
+// Causal; the completions of a group share one prompt, each sees it and itself.   groups: from token 0 on, end to end
+LayoutPtr shared_prompt_layout(core::Groups groups);
+// A prompt's keys and values stand once for all its completions, in forward and backward.
+//   query [T, N, H]   key, value [T, K, H]   returns [T, N, H]. Differentiable.
+at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const LayoutPtr& layout);
 
 // One query per slot against a paged key/value cache. Neighbouring slots with the same prompt read it together.
 //   query [S, N, H]   key_cache [blocks, K, H, B], value_cache [blocks, K, B, H], B positions a block; float32 or bfloat16

@@ -69,6 +69,31 @@ std::pair<at::Tensor, at::Tensor> normalise(const at::Tensor& x, const at::Tenso
   return {y, scales};
 }
 
+struct Gradient {
+  at::Tensor x, weight;  // weight: undefined unless asked for
+};
+
+Gradient differentiate(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scales,
+                       bool of_weight) {
+  if (x.is_cuda()) {
+    const auto d = cuda::rms_norm_backward(dy, x, weight, scales);
+    return {.x = d.x, .weight = d.weight};
+  }
+  const auto rows = x.numel() / x.size(-1), width = x.size(-1);
+  const auto tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+  auto dx = at::empty_like(x);
+  const auto dweights = at::zeros({tasks, width}, x.options());  // one a task: the sum does not depend on the threads
+  at::parallel_for(0, tasks, 1, [&](int64_t first, int64_t last) {
+    for (auto task = first; task < last; ++task) {
+      const auto begin = task * kRowsPerTask, shift = begin * width;
+      backward_rows(dy.data_ptr<float>() + shift, x.data_ptr<float>() + shift, weight.data_ptr<float>(),
+                    scales.data_ptr<float>() + begin, dx.data_ptr<float>() + shift,
+                    dweights.data_ptr<float>() + task * width, std::min(kRowsPerTask, rows - begin), width);
+    }
+  });
+  return {.x = dx, .weight = of_weight ? dweights.sum(0) : at::Tensor()};
+}
+
 class RmsNorm : public torch::autograd::Function<RmsNorm> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
@@ -81,26 +106,28 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     const auto saved = context->get_saved_variables();
-    const auto &x = saved[0], &weight = saved[1], &scales = saved[2];
-    const auto dy = gradients[0].contiguous();
-    if (x.is_cuda()) {
-      const auto d = cuda::rms_norm_backward(dy, x, weight, scales);
-      return {d.x, d.weight, at::Tensor()};
-    }
-    const auto rows = x.numel() / x.size(-1), width = x.size(-1);
-    const auto tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
-    auto dx = at::empty_like(x);
-    const auto dweights = at::zeros({tasks, width}, x.options());  // one a task: the sum does not depend on the threads
-    at::parallel_for(0, tasks, 1, [&](int64_t first, int64_t last) {
-      for (auto task = first; task < last; ++task) {
-        const auto begin = task * kRowsPerTask, shift = begin * width;
-        backward_rows(dy.data_ptr<float>() + shift, x.data_ptr<float>() + shift, weight.data_ptr<float>(),
-                      scales.data_ptr<float>() + begin, dx.data_ptr<float>() + shift,
-                      dweights.data_ptr<float>() + task * width, std::min(kRowsPerTask, rows - begin), width);
-      }
-    });
-    const auto dweight = context->needs_input_grad(1) ? dweights.sum(0) : at::Tensor();
-    return {dx, dweight, at::Tensor()};
+    const auto d = differentiate(gradients[0].contiguous(), saved[0], saved[1], saved[2], context->needs_input_grad(1));
+    return {d.x, d.weight, at::Tensor()};
+  }
+};
+
+// CUDA only: elsewhere the sum is a step of its own.
+class AddRmsNorm : public torch::autograd::Function<AddRmsNorm> {
+ public:
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                                                const at::Tensor& residual, const at::Tensor& weight, double epsilon) {
+    at::Tensor scales;
+    const auto [sum, normed] = cuda::add_rms_norm(x, residual, weight, epsilon, &scales);
+    context->save_for_backward({sum, weight, scales});
+    return {sum, normed};
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto d = differentiate(gradients[1].contiguous(), saved[0], saved[1], saved[2], context->needs_input_grad(2));
+    const auto dsum = d.x.add_(gradients[0]);
+    return {dsum, dsum, d.weight, at::Tensor()};
   }
 };
 
@@ -118,6 +145,22 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
   if (!fused) return rms_norm_reference(x, weight, epsilon);
   const auto input = x.contiguous();
   return at::GradMode::is_enabled() ? RmsNorm::apply(input, weight, epsilon) : normalise(input, weight, epsilon).first;
+}
+
+AddedNorm add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, double epsilon) {
+  core::check_shape(residual, x.sizes(), "add_rms_norm.residual");
+  if (!x.is_cuda()) {
+    const auto sum = x + residual;
+    return {.sum = sum, .normed = rms_norm(sum, weight, epsilon)};
+  }
+  core::check_shape(weight, {x.size(-1)}, "add_rms_norm.weight");
+  const auto a = x.contiguous(), b = residual.contiguous();
+  if (!at::GradMode::is_enabled()) {
+    const auto [sum, normed] = cuda::add_rms_norm(a, b, weight, epsilon, nullptr);
+    return {.sum = sum, .normed = normed};
+  }
+  const auto results = AddRmsNorm::apply(a, b, weight, epsilon);
+  return {.sum = results[0], .normed = results[1]};
 }
 
 }  // namespace sightloop::kernels

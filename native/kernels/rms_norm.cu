@@ -28,25 +28,29 @@ void launch_rows(const at::Tensor& x, const at::Tensor& residual, const at::Tens
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
+at::Tensor scales_for(const at::Tensor& x, at::Tensor* inverse) {
+  if (inverse == nullptr) return {};
+  return *inverse = at::empty({x.size(0)}, x.options().dtype(at::kFloat));
+}
+
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon, at::Tensor* inverse) {
   check_like(x, {-1, -1}, x.scalar_type(), "rms_norm.x");
   check_like(weight, {x.size(1)}, x.scalar_type(), "rms_norm.weight");
   auto y = at::empty_like(x);
-  at::Tensor scales;
-  if (inverse != nullptr) *inverse = scales = at::empty({x.size(0)}, x.options().dtype(at::kFloat));
-  launch_rows(x, {}, weight, {}, y, scales, epsilon);
+  launch_rows(x, {}, weight, {}, y, scales_for(x, inverse), epsilon);
   return y;
 }
 
-AddedNorm add_rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, double epsilon) {
+std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x, const at::Tensor& residual,
+                                                const at::Tensor& weight, double epsilon, at::Tensor* inverse) {
   check_like(x, {-1, -1}, x.scalar_type(), "add_rms_norm.x");
   check_like(residual, x.sizes(), x.scalar_type(), "add_rms_norm.residual");
   check_like(weight, {x.size(1)}, x.scalar_type(), "add_rms_norm.weight");
-  AddedNorm result{.sum = at::empty_like(x), .normed = at::empty_like(x)};
-  launch_rows(x, residual, weight, result.sum, result.normed, {}, epsilon);
-  return result;
+  const auto sum = at::empty_like(x), normed = at::empty_like(x);
+  launch_rows(x, residual, weight, sum, normed, scales_for(x, inverse), epsilon);
+  return {sum, normed};
 }
 
 RmsNormGradient rms_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight,

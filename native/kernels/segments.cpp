@@ -37,9 +37,9 @@ template <typename Visit>
 void each_segment(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Segments& segments,
                   const Visit& visit) {
   const auto repeats = query.size(1) / key.size(1);
-  for (size_t i = 0; i + 1 < segments.queries.size(); ++i) {
-    const auto first = segments.queries[i], last = segments.queries[i + 1];
-    const auto begin = segments.keys[i], end = segments.keys[i + 1];
+  const auto &queries = segments.queries.rows, &keys = segments.keys.rows;
+  for (size_t i = 0; i + 1 < queries.size(); ++i) {
+    const auto first = queries[i], last = queries[i + 1], begin = keys[i], end = keys[i + 1];
     if (first == last || begin == end) continue;
     visit(Products{.query = by_head(query, first, last, 1),
                    .key = by_head(key, begin, end, repeats),
@@ -85,22 +85,11 @@ SegmentGradient by_products_backward(const at::Tensor& gradient, const at::Tenso
   return d;
 }
 
-// Boundaries as the flash kernels read them.
-struct FlashBounds {
-  at::Tensor boundaries;  // int32, on the device
-  int64_t longest;
-
-  FlashBounds(const std::vector<int64_t>& rows, at::Device device)
-      : boundaries(at::tensor(rows, at::kInt).to(device)), longest(2) {  // 1 would be another layout of the heads
-    for (size_t i = 0; i + 1 < rows.size(); ++i) longest = std::max(longest, rows[i + 1] - rows[i]);
-  }
-};
-
 SegmentAttention by_flash(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                           const Segments& segments) {
-  const FlashBounds queries(segments.queries, query.device()), keys(segments.keys, query.device());
-  const auto results = at::_flash_attention_forward(query, key, value, queries.boundaries, keys.boundaries,
-                                                    queries.longest, keys.longest, /*dropout_p=*/0.0, segments.causal,
+  const auto &queries = segments.queries, &keys = segments.keys;
+  const auto results = at::_flash_attention_forward(query, key, value, queries.sent, keys.sent, queries.longest,
+                                                    keys.longest, /*dropout_p=*/0.0, segments.causal,
                                                     /*return_debug_mask=*/false, std::optional(scale_of(query)));
   TORCH_INTERNAL_ASSERT(std::get<1>(results).dim() == 2, "flash attention's log-sums have another layout");
   return {.output = std::get<0>(results), .log_sum = std::get<1>(results)};
@@ -108,15 +97,21 @@ SegmentAttention by_flash(const at::Tensor& query, const at::Tensor& key, const 
 
 SegmentGradient by_flash_backward(const at::Tensor& gradient, const at::Tensor& query, const at::Tensor& key,
                                   const at::Tensor& value, const SegmentAttention& result, const Segments& segments) {
-  const FlashBounds queries(segments.queries, query.device()), keys(segments.keys, query.device());
+  const auto &queries = segments.queries, &keys = segments.keys;
   const auto unused = at::empty({2}, query.options().dtype(at::kLong));  // state of the dropout there is none of
   const auto [dquery, dkey, dvalue] = at::_flash_attention_backward(
-      gradient, query, key, value, result.output, result.log_sum, queries.boundaries, keys.boundaries, queries.longest,
+      gradient, query, key, value, result.output, result.log_sum, queries.sent, keys.sent, queries.longest,
       keys.longest, /*dropout_p=*/0.0, segments.causal, unused, unused, std::optional(scale_of(query)));
   return {.query = dquery, .key = dkey, .value = dvalue};
 }
 
 }  // namespace
+
+void Bounds::send(at::Device device) {
+  longest = 2;  // 1 would be another layout of the heads
+  for (size_t i = 0; i + 1 < rows.size(); ++i) longest = std::max(longest, rows[i + 1] - rows[i]);
+  if (device.is_cuda()) sent = at::tensor(rows, at::kInt).to(device);
+}
 
 SegmentAttention attend_segments(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                  const Segments& segments) {

@@ -7,14 +7,30 @@
 // matrix products otherwise. Tq, Tk rows, N query heads, K key/value heads, H head width.
 namespace sightloop::kernels {
 
-// Segment i is rows [queries[i], queries[i + 1]) of the queries and [keys[i], keys[i + 1]) of keys and values.
+// Where segments of packed rows begin: segment i is rows [rows[i], rows[i + 1]).
+struct Bounds {
+  std::vector<int64_t> rows{0};
+  // As the flash kernels read it: int32, on the device; undefined where nothing does.
+  at::Tensor sent;
+  int64_t longest = 0;
+
+  void add(int64_t count) { rows.push_back(rows.back() + count); }
+  void send(at::Device device);
+};
+
+// Segment i of the queries sees segment i of keys and values.
 struct Segments {
-  std::vector<int64_t> queries{0}, keys{0};
+  Bounds queries, keys;
   bool causal;
 
   void add(int64_t query_rows, int64_t key_rows) {
-    queries.push_back(queries.back() + query_rows);
-    keys.push_back(keys.back() + key_rows);
+    queries.add(query_rows);
+    keys.add(key_rows);
+  }
+  // Once, after the last `add` and before they are attended to on this device.
+  void send(at::Device device) {
+    queries.send(device);
+    keys.send(device);
   }
 };
 

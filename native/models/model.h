@@ -40,6 +40,11 @@ struct ModelSpec {
   }
 };
 
+// Places [begin, end) in a ParameterRegistry.
+struct ParameterRange {
+  size_t begin, end;
+};
+
 // A vision-language model. P patches, M image tokens, T text and image tokens, D model width, V vocabulary. Token ids,
 // positions and patches may lie on the host; what is returned lies where the weights do.
 class Model {
@@ -69,8 +74,12 @@ class Model {
   virtual void visit_vision_linears(const std::function<void(modules::Linear&)>& visit) = 0;
   void set_products(kernels::Products products);
 
+  // Of every block of the decoder, adapters apart.
+  virtual const std::vector<ParameterRange>& block_parameters() const = 0;
+  // The decoder's blocks ask for their weights; null: they are always there. With activation checkpointing only.
+  void set_block_weights(modules::BlockWeights* weights) { block_options_.weights = weights; }
   // Keep only the input of every block for the backward pass, and compute the rest again.
-  void set_activation_checkpointing(bool on) { activation_checkpointing_ = on; }
+  void set_activation_checkpointing(bool on) { block_options_.checkpointing = on; }
 
   const ModelSpec& spec() const { return spec_; }
   core::ParameterRegistry& parameters() { return registry_; }
@@ -79,7 +88,7 @@ class Model {
  protected:
   ModelSpec spec_;
   core::ParameterRegistry registry_;
-  bool activation_checkpointing_ = false;
+  modules::BlockOptions block_options_;
 };
 
 // Builds the family that `config` (config.json) names; throws c10::Error naming what is unsupported.

@@ -88,7 +88,7 @@ void Qwen25VlVisionTower::visit_linears(const std::function<void(modules::Linear
 }
 
 at::Tensor Qwen25VlVisionTower::operator()(const at::Tensor& patches, std::span<const GridThw> grids,
-                                           bool checkpointing, core::Taps* taps) const {
+                                           const modules::BlockOptions& options, core::Taps* taps) const {
   const auto unit = config_.patches.merged();
   const auto layout = window_layout(grids, config_);
   const auto frame_bounds = frame_boundaries(grids);
@@ -103,13 +103,15 @@ at::Tensor Qwen25VlVisionTower::operator()(const at::Tensor& patches, std::span<
   auto x = patch_embedding_(patches.to(device, patch_embedding_.weight.scalar_type()));  // [P, D]
   core::tap(taps, "vision.patch_embed", x);
   x = x.index_select(0, patch_order.to(device));
-  const auto windows = std::make_shared<modules::SegmentContext>(layout.window_boundaries, /*causal=*/false);
-  const auto frames = std::make_shared<modules::SegmentContext>(frame_bounds, /*causal=*/false);
+  const auto context = [](std::span<const int64_t> boundaries) {
+    return std::make_shared<modules::PackedContext>(kernels::segment_layout(boundaries, /*causal=*/false));
+  };
+  const auto windows = context(layout.window_boundaries), frames = context(frame_bounds);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const auto& full = config_.full_attention_blocks;
     const auto layer = static_cast<int64_t>(i);
     const bool sees_all = std::find(full.begin(), full.end(), layer) != full.end();
-    x = modules::run_block(blocks_[i], x, rotary, layer, sees_all ? frames : windows, checkpointing);
+    x = modules::run_block(blocks_[i], x, rotary, layer, sees_all ? frames : windows, options);
   }
   core::tap(taps, "vision.last_hidden_state", x);
   x = merger_norm_(x).view({-1, config_.width * unit});  // [M, D unit]

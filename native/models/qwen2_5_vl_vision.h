@@ -24,7 +24,7 @@ class Qwen25VlVisionTower {
   using Config = Qwen25VlVisionConfig;
   Qwen25VlVisionTower(core::ParameterRegistry& registry, const Config& config);
   //   patches [P, elements]   returns [M, output_width]
-  at::Tensor operator()(const at::Tensor& patches, std::span<const GridThw> grids, bool checkpointing,
+  at::Tensor operator()(const at::Tensor& patches, std::span<const GridThw> grids, const modules::BlockOptions& options,
                         core::Taps* taps) const;
   void visit_linears(const std::function<void(modules::Linear&)>& visit);
 

@@ -60,19 +60,19 @@ void Qwen2VlVisionTower::visit_linears(const std::function<void(modules::Linear&
   for (auto* linear : {&patch_embedding_, &merger_first_, &merger_second_}) visit(*linear);
 }
 
-at::Tensor Qwen2VlVisionTower::operator()(const at::Tensor& patches, std::span<const GridThw> grids, bool checkpointing,
-                                          core::Taps* taps) const {
+at::Tensor Qwen2VlVisionTower::operator()(const at::Tensor& patches, std::span<const GridThw> grids,
+                                          const modules::BlockOptions& options, core::Taps* taps) const {
   const auto frames = frame_boundaries(grids);
   core::check_shape(patches, {frames.back(), config_.patches.elements()}, "encode_images.patches");
   const auto device = patch_embedding_.weight.device();
   const auto rotary =
       patch_rotary(patch_positions(grids, config_.patches.merge_size), config_.width / config_.heads, device);
-  const auto context = std::make_shared<modules::SegmentContext>(frames, /*causal=*/false);
+  const auto context = std::make_shared<modules::PackedContext>(kernels::segment_layout(frames, /*causal=*/false));
 
   auto x = patch_embedding_(patches.to(device, patch_embedding_.weight.scalar_type()));  // [P, D]
   core::tap(taps, "vision.patch_embed", x);
   for (size_t i = 0; i < blocks_.size(); ++i)
-    x = modules::run_block(blocks_[i], x, rotary, static_cast<int64_t>(i), context, checkpointing);
+    x = modules::run_block(blocks_[i], x, rotary, static_cast<int64_t>(i), context, options);
   core::tap(taps, "vision.last_hidden_state", x);
   x = merger_norm_(x).view({-1, config_.width * config_.patches.merged()});  // [M, D merged]
   x = merger_second_(kernels::gelu(merger_first_(x)));

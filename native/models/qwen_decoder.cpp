@@ -45,6 +45,7 @@ QwenDecoder::QwenDecoder(core::ParameterRegistry& registry, const DecoderConfig&
   const auto kv_width = config.kv_heads * head_width;
   embeddings_ = registry.create({config.vocabulary, width}, part, "model.embed_tokens.weight");
   for (int64_t i = 0; i < config.layers; ++i) {
+    const auto first = registry.all().size();
     const auto name = "model.layers." + std::to_string(i), attention = name + ".self_attn", mlp = name + ".mlp";
     blocks_.push_back(
         {.attention_norm = create_rms_norm(registry, part, name + ".input_layernorm", width, config.norm_epsilon),
@@ -59,6 +60,7 @@ QwenDecoder::QwenDecoder(core::ParameterRegistry& registry, const DecoderConfig&
          .mlp = {.gate_up = create_linear(registry, part, {mlp + ".gate_proj", mlp + ".up_proj"},
                                           {config.intermediate, config.intermediate}, width, false),
                  .down = create_linear(registry, part, {mlp + ".down_proj"}, {width}, config.intermediate, false)}});
+    block_parameters_.push_back({.begin = first, .end = registry.all().size()});
   }
   norm_ = create_rms_norm(registry, part, "model.norm", width, config.norm_epsilon);
   head_.weight = config.tied ? embeddings_ : registry.create({config.vocabulary, width}, part, "lm_head.weight");
@@ -81,14 +83,15 @@ at::Tensor QwenDecoder::embed(const at::Tensor& token_ids, const at::Tensor& ima
 }
 
 at::Tensor QwenDecoder::forward(const at::Tensor& embeddings, const at::Tensor& positions,
-                                core::AttentionContext& context, bool checkpointing, core::Taps* taps) const {
+                                core::AttentionContext& context, const modules::BlockOptions& options,
+                                core::Taps* taps) const {
   const auto angles = modules::multimodal_rotary(positions, rotary_);
   const std::shared_ptr<core::AttentionContext> shared(std::shared_ptr<void>(),
                                                        &context);  // the caller's, beyond the backward pass
   auto x = embeddings;
   core::tap(taps, "hidden.0", x);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    x = modules::run_block(blocks_[i], x, angles, static_cast<int64_t>(i), shared, checkpointing);
+    x = modules::run_block(blocks_[i], x, angles, static_cast<int64_t>(i), shared, options);
     if (i + 1 < blocks_.size()) core::tap(taps, "hidden." + std::to_string(i + 1), x);
   }
   x = norm_(x);

@@ -28,13 +28,15 @@ class QwenDecoder {
   at::Tensor embed(const at::Tensor& token_ids, const at::Tensor& image_features, int64_t image_token_id) const;
   //   embeddings [T, D]   positions [3, T] int64   returns hidden states after the final norm [T, D]
   at::Tensor forward(const at::Tensor& embeddings, const at::Tensor& positions, core::AttentionContext& context,
-                     bool checkpointing, core::Taps* taps) const;
+                     const modules::BlockOptions& options, core::Taps* taps) const;
   const modules::Linear& head() const { return head_; }
+  const std::vector<ParameterRange>& block_parameters() const { return block_parameters_; }
   void visit_linears(const std::function<void(modules::Linear&)>& visit);
 
  private:
   at::Tensor embeddings_;  // [V, D]
   std::vector<modules::Block> blocks_;
+  std::vector<ParameterRange> block_parameters_;
   modules::RmsNorm norm_;
   modules::Linear head_;  // [V, D]
   modules::RotaryTable rotary_;

@@ -16,8 +16,8 @@ at::Tensor Mlp::operator()(const at::Tensor& x, bool sampling) const {
 template <typename Norm, typename FeedForward>
 at::Tensor PreNormBlock<Norm, FeedForward>::operator()(const at::Tensor& x, const RotaryAngles& angles, int64_t layer,
                                                        core::AttentionContext& context) const {
-  const auto attended = x + attention(attention_norm(x), angles, layer, context);
-  return attended + mlp(mlp_norm(attended), context.samples());
+  const auto [attended, normed] = mlp_norm.of_sum(x, attention(attention_norm(x), angles, layer, context));
+  return attended + mlp(normed, context.samples());
 }
 template struct PreNormBlock<RmsNorm, GatedMlp>;
 template struct PreNormBlock<LayerNorm, Mlp>;

@@ -8,8 +8,25 @@ namespace sightloop::modules {
 namespace {
 
 struct Call : torch::CustomClassHolder {
-  explicit Call(Computation run) : run(std::move(run)) {}
+  Call(Computation run, HeldBlock block) : run(std::move(run)), block(block) {}
   Computation run;
+  HeldBlock block;
+};
+
+// The block's weights are there while it lives.
+class Hold {
+ public:
+  Hold(const HeldBlock& held, BlockWeights::Direction direction) : held_(held) {
+    if (held_.weights != nullptr) held_.weights->hold(held_.block, direction);
+  }
+  ~Hold() {
+    if (held_.weights != nullptr) held_.weights->let_go(held_.block);
+  }
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+ private:
+  HeldBlock held_;
 };
 
 // `anchor` requires a gradient always, so that the weights get theirs even where x needs none.
@@ -19,6 +36,7 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
                             const at::Tensor& /*anchor*/, const c10::intrusive_ptr<Call>& call) {
     context->save_for_backward({x});
     context->saved_data["call"] = c10::IValue::make_capsule(call);
+    const Hold hold(call->block, BlockWeights::Direction::forward);
     return call->run(x);
   }
 
@@ -27,6 +45,7 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
     const auto call = c10::static_intrusive_pointer_cast<Call>(context->saved_data["call"].toCapsule());
     const auto x = context->get_saved_variables()[0].detach().requires_grad_(context->needs_input_grad(0));
     const at::AutoGradMode with_graph(true);
+    const Hold hold(call->block, BlockWeights::Direction::backward);
     torch::autograd::backward({call->run(x)}, {gradients[0]});  // adds to the gradients of the weights
     return {x.grad(), at::Tensor(), at::Tensor()};
   }
@@ -34,9 +53,9 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
 
 }  // namespace
 
-at::Tensor checkpoint(const at::Tensor& x, Computation run) {
+at::Tensor checkpoint(const at::Tensor& x, Computation run, HeldBlock block) {
   if (!at::GradMode::is_enabled()) return run(x);
-  return Checkpoint::apply(x, at::empty({0}).requires_grad_(true), c10::make_intrusive<Call>(std::move(run)));
+  return Checkpoint::apply(x, at::empty({0}).requires_grad_(true), c10::make_intrusive<Call>(std::move(run), block));
 }
 
 }  // namespace sightloop::modules

@@ -47,6 +47,8 @@ struct RmsNorm {
   double epsilon;
 
   at::Tensor operator()(const at::Tensor& x) const;
+  // x + residual, and the norm of it.
+  kernels::AddedNorm of_sum(const at::Tensor& x, const at::Tensor& residual) const;
 };
 RmsNorm create_rms_norm(core::ParameterRegistry& registry, core::Part part, const std::string& name, int64_t width,
                         double epsilon);
@@ -56,6 +58,7 @@ struct LayerNorm {
   double epsilon;
 
   at::Tensor operator()(const at::Tensor& x) const;
+  kernels::AddedNorm of_sum(const at::Tensor& x, const at::Tensor& residual) const;
 };
 LayerNorm create_layer_norm(core::ParameterRegistry& registry, core::Part part, const std::string& name, int64_t width,
                             double epsilon);
@@ -118,18 +121,40 @@ struct PreNormBlock {
 using Block = PreNormBlock<RmsNorm, GatedMlp>;
 using LayerNormBlock = PreNormBlock<LayerNorm, Mlp>;
 
+// Weights of a model's blocks that are there only while a block needs them.
+class BlockWeights {
+ public:
+  enum class Direction : uint8_t { forward, backward };
+  virtual ~BlockWeights() = default;
+  // They are there until `let_go`. The passes go through the blocks in order.
+  virtual void hold(int64_t block, Direction direction) = 0;
+  virtual void let_go(int64_t block) = 0;
+};
+
+// How blocks are run for a backward pass to come.
+struct BlockOptions {
+  bool checkpointing = false;
+  BlockWeights* weights = nullptr;  // with checkpointing only
+};
+
 using Computation = std::function<at::Tensor(const at::Tensor& x)>;
 // run(x); of its activations only x is kept, the others are computed again in backward (arXiv:1604.06174). `run` keeps what
-// it needs alive: it is called once more, in backward.
-at::Tensor checkpoint(const at::Tensor& x, Computation run);
+// it needs alive: it is called once more, in backward.   block: whose weights are held while it computes, unless null
+struct HeldBlock {
+  BlockWeights* weights = nullptr;
+  int64_t block = 0;
+};
+at::Tensor checkpoint(const at::Tensor& x, Computation run, HeldBlock block);
 
 // One block, checkpointed or not. The block must outlive the backward pass.
 template <typename Norm, typename FeedForward>
 at::Tensor run_block(const PreNormBlock<Norm, FeedForward>& block, const at::Tensor& x, const RotaryAngles& angles,
-                     int64_t layer, const std::shared_ptr<core::AttentionContext>& context, bool checkpointing) {
-  if (!checkpointing) return block(x, angles, layer, *context);
+                     int64_t layer, const std::shared_ptr<core::AttentionContext>& context,
+                     const BlockOptions& options) {
+  if (!options.checkpointing) return block(x, angles, layer, *context);
   return checkpoint(
-      x, [&block, angles, layer, context](const at::Tensor& input) { return block(input, angles, layer, *context); });
+      x, [&block, angles, layer, context](const at::Tensor& input) { return block(input, angles, layer, *context); },
+      {.weights = options.weights, .block = layer});
 }
 
 }  // namespace sightloop::modules

@@ -58,6 +58,8 @@ export interface MemoryQuestion {
   readonly image_cache_bytes: number;
   /** Ranks that hold one copy of moments and masters between them; 1: this process holds all. */
   readonly optimizer_shares: number;
+  /** Ranks that hold one copy of the decoder's blocks between them while an update runs; 1: each holds all. */
+  readonly parameter_shares: number;
 }
 
 /** The largest of the prompts looked at, and how they were chosen. */
@@ -93,7 +95,7 @@ export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan 
   const counts = countsOf(sizes, question);
   const needed = [
     ...processParts(question),
-    ...weightParts(question, counts),
+    ...weightParts(sizes, question, counts),
     imageCache(sizes, question),
     ...(question.samples ? rolloutParts(sizes, question) : []),
     ...passParts(sizes, question),

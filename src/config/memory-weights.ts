@@ -26,7 +26,7 @@ export function countsOf(sizes: ModelSizes, { model, adapter }: MemoryQuestion):
   };
 }
 
-export function weightParts(question: MemoryQuestion, counts: Counts): readonly MemoryPart[] {
+export function weightParts(sizes: ModelSizes, question: MemoryQuestion, counts: Counts): readonly MemoryPart[] {
   const { model, with_reference, reference_path, optimizer_shares: shares } = question;
   const shared = shares === 1 ? "" : `, over ${shares} ranks`;
   const { total, trained, adapter } = counts;
@@ -37,10 +37,7 @@ export function weightParts(question: MemoryQuestion, counts: Counts): readonly 
   const loaded = with_reference && reference_path === null && question.adapter?.loaded === true ? adapter : 0;
   const always = plan_phases;
   return [
-    {
-      ...{ name: "weights", bytes: total * bytes + adapter * float32_bytes, held_in: always },
-      how: `${total} parameters x ${bytes} B${adapter === 0 ? "" : `, ${adapter} of the adapter x 4 B`}`,
-    },
+    ...weights(sizes, question, counts),
     {
       ...{ name: "moments", bytes: (2 * trainable * float32_bytes) / shares, held_in: always },
       how: `${trainable} trainable parameters x 2 x 4 B${shared}, from the first update on`,
@@ -59,24 +56,57 @@ export function weightParts(question: MemoryQuestion, counts: Counts): readonly 
         : "no KL coefficient above 0",
     },
     {
-      ...{ name: "gradients", ...gradients(question, counts) },
+      ...{ name: "gradients", ...gradients(sizes, question, counts) },
       // One microbatch's gradients take the place of its activations.
       held_in: microbatches(question).count > 1 ? ["update", "optimizer_step"] : ["optimizer_step"],
     },
   ];
 }
 
+/** Blocks whose weights are whole at once: the one that computes, and the next one on its way and as it arrives. */
+const whole_blocks = 3;
+
+function weights(sizes: ModelSizes, question: MemoryQuestion, { total, adapter }: Counts): readonly MemoryPart[] {
+  const bytes = value_bytes[question.model.dtype];
+  const of_adapter = adapter === 0 ? "" : `, ${adapter} of the adapter x 4 B`;
+  const all = { name: "weights", how: `${total} parameters x ${bytes} B${of_adapter}` };
+  const all_bytes = total * bytes + adapter * float32_bytes;
+  const shares = question.parameter_shares;
+  if (shares === 1) return [{ ...all, bytes: all_bytes, held_in: plan_phases }];
+  const blocks = blockParameters(sizes);
+  const held = blocks / shares + (whole_blocks * blocks) / sizes.language.blocks;
+  return [
+    { ...all, bytes: all_bytes, held_in: ["rollout", "score"] },
+    {
+      ...{ name: "weights in pieces", held_in: ["update", "optimizer_step"] },
+      bytes: Math.min(all_bytes, all_bytes - (blocks - held) * bytes),
+      how: `${blocks} parameters of the decoder's blocks over ${shares} ranks, ${whole_blocks} blocks whole; the others as before`,
+    },
+  ];
+}
+
+/** Of the decoder's products, which is nearly all of them. */
+function blockParameters({ language }: ModelSizes): number {
+  const { blocks, width, kv_width, intermediate } = language;
+  return blocks * width * (2 * width + 2 * kv_width + 3 * intermediate);
+}
+
+/** Gradients under way at once, elements (GradientReducer, `reduce_bucket_elements`). */
+const under_way = 2 * 2 ** 23;
+
 /**
- * A narrower model's are summed in float32 as they come; where ranks share them, each holds its piece of the sums, and whole
- * ones of one microbatch.
+ * A narrower model's are summed in float32 as they come. Where ranks share them, each holds its piece of the sums; of whole ones no more
+ * than what is under way, or the largest parameter alone.
  */
-function gradients({ model, optimizer_shares: shares }: MemoryQuestion, { trained, adapter }: Counts) {
+function gradients({ language }: ModelSizes, { model, optimizer_shares: shares }: MemoryQuestion, counts: Counts) {
+  const { trained, adapter } = counts;
   const trainable = trained + adapter;
   if (shares === 1 || model.dtype === "float32" || trained === 0)
     return { bytes: trainable * float32_bytes, how: `${trainable} trainable parameters x 4 B` };
-  const bytes = value_bytes[model.dtype];
+  const bytes = value_bytes[model.dtype] + float32_bytes;
+  const whole = Math.min(trained, Math.max(under_way, language.vocabulary * language.width));
   return {
-    bytes: trained * bytes + adapter * float32_bytes + (trainable * float32_bytes) / shares,
-    how: `${trainable} trainable parameters x (${bytes} B of one microbatch + 4 B summed, over ${shares} ranks)`,
+    bytes: adapter * float32_bytes + whole * bytes + (trainable * float32_bytes) / shares,
+    how: `${trainable} trainable parameters x 4 B summed, over ${shares} ranks; ${whole} on their way x ${bytes} B`,
   };
 }

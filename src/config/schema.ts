@@ -102,7 +102,17 @@ export type SftConfig = z.infer<typeof sftConfigSchema>;
 function checkCommon(
   config: Pick<
     SftConfig,
-    "steps" | "epochs" | "model" | "evaluate" | "datasets" | "checkpoint" | "deterministic" | "device"
+    | "steps"
+    | "epochs"
+    | "model"
+    | "evaluate"
+    | "datasets"
+    | "checkpoint"
+    | "deterministic"
+    | "device"
+    | "shard_parameters"
+    | "shard_optimizer"
+    | "activation_checkpointing"
   >,
   issue: Issue,
 ): void {
@@ -111,6 +121,8 @@ function checkCommon(
   const { train_vision_tower, train_connector, train_language_model } = config.model;
   if (!train_vision_tower && !train_connector && !train_language_model)
     issue(["model"], "nothing is trained: set train_language_model, train_connector or train_vision_tower");
+  for (const needed of ["activation_checkpointing", "shard_optimizer"] as const)
+    if (config.shard_parameters && !config[needed]) issue(["shard_parameters"], `needs ${needed}: true`);
   if (config.deterministic === "batch_invariant" && config.model.dtype !== "float32")
     issue(["deterministic"], `batch_invariant needs model.dtype: float32, got ${config.model.dtype}`);
   if (config.deterministic === "batch_invariant" && config.model.lora !== null)

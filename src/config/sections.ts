@@ -169,6 +169,11 @@ export const common = {
   deterministic: deterministicSchema.default("run"),
   /** Over several processes, each holds its share of moments, masters and summed gradients; false: each holds all. */
   shard_optimizer: z.boolean().default(true),
+  /**
+   * Over several processes, the decoder's weights are held once in all while an update runs: each block's are gathered when
+   * it computes. Needs activation_checkpointing and shard_optimizer. Less memory, more transfers; sampling needs whole weights.
+   */
+  shard_parameters: z.boolean().default(false),
   /** Keep only every block's input for the backward pass: less memory, a third more work. Does not change the result. */
   activation_checkpointing: z.boolean().default(false),
   /** Bytes of resized images and vision features kept between steps. */

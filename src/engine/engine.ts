@@ -121,6 +121,13 @@ export interface EngineOptions {
   readonly threads: number;
   /** Over several ranks, hold moments, masters and summed gradients once in all: each rank its share. Absent: yes. */
   readonly shard_optimizer?: boolean | undefined;
+  /**
+   * Over several ranks, while an update runs, hold the decoder's weights once in all; with `shard_optimizer` and
+   * `activation_checkpointing` only. Absent: no.
+   */
+  readonly shard_parameters?: boolean | undefined;
+  /** Gradients that travel between ranks together, elements; they leave while the backward pass runs. Absent: 8,388,608. */
+  readonly reduce_bucket_elements?: number | undefined;
   /** Keep only every block's input for the backward pass and compute the rest again: less memory, a third more work. */
   readonly activation_checkpointing: boolean;
   /** While sampling, keep the language model's weights once more in the layout that decoding is fastest with. */

@@ -42,6 +42,7 @@ export function engineOptions(
     seed: config.seed,
     threads: config.threads > 0 ? config.threads : defaultThreads(processes),
     shard_optimizer: config.shard_optimizer,
+    shard_parameters: config.shard_parameters,
     activation_checkpointing: config.activation_checkpointing,
     pack_weights: config.pack_weights,
     deterministic: config.deterministic,

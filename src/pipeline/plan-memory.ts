@@ -74,6 +74,7 @@ function questionOf(
     process_bytes: resident(),
     ...{ model: config.model, adapter, prompts, prompts_per_step: share(config.prompts_per_step) },
     optimizer_shares: config.shard_optimizer ? world_size : 1,
+    parameter_shares: config.shard_parameters ? world_size : 1,
     ...{ tokens_per_microbatch: config.tokens_per_microbatch, image_cache_bytes: config.image_cache_bytes },
     ...{ activation_checkpointing: config.activation_checkpointing, pack_weights: config.pack_weights },
   };

@@ -15,6 +15,7 @@ const harmless = [
   "image_cache_bytes",
   "activation_checkpointing",
   "shard_optimizer",
+  "shard_parameters",
   "reward_timeout_ms",
   "reward_workers",
   "trackers",

@@ -13,10 +13,11 @@ import { buildPrompts } from "../../dist/pipeline/data/prompts.js";
 import { datasetSchema, openDataset } from "../../dist/datasets/registry.js";
 import { ownRows } from "../../dist/pipeline/shares.js";
 
-/** @type {{ model: string, folder: string, rank: number, world_size: number, port: number, shard_optimizer: boolean, data: object, dtype?: "float32" | "bfloat16", tokens_per_microbatch?: number }} */
+/** @type {{ model: string, folder: string, rank: number, world_size: number, port: number, shard_optimizer: boolean, data: object, dtype?: "float32" | "bfloat16", tokens_per_microbatch?: number, shard_parameters?: boolean, activation_checkpointing?: boolean, reduce_bucket_elements?: number }} */
 const options = JSON.parse(process.argv[2] ?? "{}");
 const { model, folder, rank, world_size, port, shard_optimizer, data } = options;
-const { dtype = "float32", tokens_per_microbatch = 4096 } = options;
+const { dtype = "float32", tokens_per_microbatch = 4096, activation_checkpointing = false } = options;
+const { shard_parameters, reduce_bucket_elements } = options;
 const ranks =
   world_size === 1
     ? null
@@ -41,7 +42,8 @@ const engine = await openEngine(
       ...{ schedule: "constant", warmup_steps: 0, total_steps: 100, min_learning_rate_ratio: 0 },
     },
     ...{ completions_per_update: 12, tokens_per_microbatch, update_epochs: 1, shard_optimizer },
-    ...{ activation_checkpointing: false, pack_weights: true, deterministic: "run", image_cache_bytes: 2 ** 28 },
+    ...{ shard_parameters, reduce_bucket_elements, activation_checkpointing },
+    ...{ pack_weights: true, deterministic: "run", image_cache_bytes: 2 ** 28 },
   },
   { ranks: ranks?.handle ?? null },
 );

@@ -77,13 +77,13 @@ void KvCache::store(int64_t layer, const at::Tensor& rows, const at::Tensor& key
   kernels::store_paged(keys_[static_cast<size_t>(layer)], values_[static_cast<size_t>(layer)], rows, key, value);
 }
 
-PrefillContext::PrefillContext(KvCache& cache, std::vector<int64_t> boundaries, at::Tensor rows)
-    : cache_(cache), boundaries_(std::move(boundaries)), rows_(std::move(rows)) {}
+PrefillContext::PrefillContext(KvCache& cache, std::span<const int64_t> boundaries, at::Tensor rows)
+    : cache_(cache), layout_(kernels::segment_layout(boundaries, /*causal=*/true)), rows_(std::move(rows)) {}
 
 at::Tensor PrefillContext::attend(int64_t layer, const at::Tensor& query, const at::Tensor& key,
                                   const at::Tensor& value) {
   cache_.store(layer, rows_, key, value);
-  return kernels::segment_attention(query, key, value, boundaries_, /*causal=*/true);
+  return kernels::attention(query, key, value, layout_);
 }
 
 at::Tensor DecodeContext::attend(int64_t layer, const at::Tensor& query, const at::Tensor& key,

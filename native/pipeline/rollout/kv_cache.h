@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/attention_context.h"
+#include "kernels/kernels.h"
 #include "models/model.h"
 
 namespace sightloop::rollout {
@@ -53,13 +54,13 @@ class KvCache {
 class PrefillContext : public core::AttentionContext {
  public:
   //   boundaries of the prompts, ascending from 0   rows [T] int64: where each token's keys and values go
-  PrefillContext(KvCache& cache, std::vector<int64_t> boundaries, at::Tensor rows);
+  PrefillContext(KvCache& cache, std::span<const int64_t> boundaries, at::Tensor rows);
   bool samples() const override { return true; }
   at::Tensor attend(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) override;
 
  private:
   KvCache& cache_;
-  std::vector<int64_t> boundaries_;
+  kernels::LayoutPtr layout_;
   at::Tensor rows_;
 };
 

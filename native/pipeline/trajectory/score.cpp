@@ -18,7 +18,7 @@ Scores score(const models::Model& model, const batches::RolloutBatch& batch, con
   for (const auto& pass : batches::plan_microbatches(batch, groups, tokens_per_microbatch)) {
     core::throw_if_stopped(stop);
     const auto packed = batches::pack(batch, pass, positions_of);
-    modules::SharedPromptContext context(packed.groups);
+    modules::PackedContext context(kernels::shared_prompt_layout(packed.groups));
     const auto result = models::completion_logprobs(model, packed, features_of(packed.image_ids), temperature, context);
     scores.logprobs.index_copy_(0, packed.flat, result.logprobs.cpu());
     scores.entropy.index_copy_(0, packed.flat, result.entropy.cpu());

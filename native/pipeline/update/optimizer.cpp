@@ -18,15 +18,19 @@ double learning_rate(const OptimizerOptions& options, int64_t step) {
   return options.learning_rate * (floor + (1 - floor) * falling);
 }
 
+at::Tensor Optimizer::Held::own() const {
+  return parameter->own_piece.defined() ? parameter->own_piece : piece.of(parameter->value.view({-1}));
+}
+
 at::Tensor Optimizer::Held::stepped() {
-  const auto own = piece.of(parameter->value.view({-1}));
-  if (!narrow()) return own;
-  if (!master.defined()) master = own.detach().to(at::kFloat);
+  if (!narrow()) return own();
+  if (!master.defined()) master = own().detach().to(at::kFloat);
   return master;
 }
 
-Optimizer::Optimizer(core::ParameterRegistry& registry, OptimizerOptions options, Shards shards)
-    : registry_(registry), options_(std::move(options)), shards_(shards) {
+Optimizer::Optimizer(core::ParameterRegistry& registry, OptimizerOptions options, const Shards& shards,
+                     int64_t bucket_elements)
+    : registry_(registry), options_(std::move(options)), shards_(shards), reducer_(registry, shards, bucket_elements) {
   for (auto& parameter : registry.all())
     if (parameter.trainable) held_.push_back({.parameter = &parameter, .piece = shards_.piece(parameter)});
 }
@@ -40,27 +44,11 @@ void Optimizer::allocate() {
   }
 }
 
-// Parameters that a gradient has reached on some rank.
-std::vector<core::Parameter*> Optimizer::reached(Shards::Gradient gradient) {
-  std::vector<double> has_gradient;
-  for (const auto& held : held_) has_gradient.push_back((held.parameter->*gradient)().defined() ? 1 : 0);
-  shards_.ranks().max(has_gradient);
-  std::vector<core::Parameter*> parameters;
-  for (size_t i = 0; i < held_.size(); ++i)
-    if (has_gradient[i] > 0) parameters.push_back(held_[i].parameter);
-  return parameters;
-}
-
-void Optimizer::reduce(Shards::Gradient gradient) {
-  const auto parameters = reached(gradient);
-  if (!shards_.sharded())
-    for (auto* parameter : parameters) parameter->ensure_gradient();
-  const auto pieces = shards_.reduce(parameters, gradient);
-  size_t next = 0;
-  for (auto& held : held_) {
-    if (next == parameters.size() || parameters[next] != held.parameter) continue;
-    const auto& piece = pieces[next++];
-    held.gradient = held.gradient.defined() ? held.gradient.add_(piece) : piece;
+void Optimizer::reduce() {
+  const auto pieces = reducer_.finish(reduced_gradient());
+  for (size_t i = 0; i < held_.size(); ++i) {
+    auto& gradient = held_[i].gradient;
+    if (pieces[i].defined()) gradient = gradient.defined() ? gradient.add_(pieces[i]) : pieces[i];
   }
 }
 
@@ -68,15 +56,15 @@ bool Optimizer::reduces_microbatches() const {
   return shards_.sharded() && std::ranges::any_of(held_, [](const Held& held) { return held.parameter->narrow(); });
 }
 
-void Optimizer::reduce_microbatch() { reduce(&core::Parameter::microbatch_gradient); }
+void Optimizer::reduce_microbatch() { reduce(); }
 
 void Optimizer::reduce_gradients() {
-  if (!reduces_microbatches()) reduce(&core::Parameter::gradient);
+  if (!reduces_microbatches()) reduce();
 }
 
 void Optimizer::reduce_whole_gradients() {
   std::vector<at::Tensor> gradients;
-  for (auto* parameter : reached(&core::Parameter::gradient)) {
+  for (auto* parameter : reducer_.reached(&core::Parameter::gradient)) {
     parameter->ensure_gradient();
     gradients.push_back(parameter->gradient());
   }
@@ -138,7 +126,7 @@ double Optimizer::step(double grad_norm) {
     gradients.push_back(held.gradient);
     exp_avgs.push_back(held.exp_avg);
     exp_avg_sqs.push_back(held.exp_avg_sq);
-    touched.push_back(held.parameter);
+    if (!held.parameter->own_piece.defined()) touched.push_back(held.parameter);
     updates.push_back(static_cast<float>(++held.updates));
   }
   if (!values.empty()) {
@@ -149,7 +137,7 @@ double Optimizer::step(double grad_norm) {
                       options_.beta2, options_.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
   }
   for (auto& held : held_)
-    if (held.gradient.defined() && held.narrow()) held.piece.of(held.parameter->value.view({-1})).copy_(held.master);
+    if (held.gradient.defined() && held.narrow()) held.own().copy_(held.master);
   shards_.gather(touched);
   clear_gradients();
   return rate;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/parameter.h"
+#include "pipeline/update/reducer.h"
 #include "pipeline/update/shards.h"
 
 namespace sightloop::update {
@@ -29,11 +30,15 @@ double learning_rate(const OptimizerOptions& options, int64_t step);
 // Every rank holds the moments, float32 masters and summed gradients of its pieces.
 class Optimizer {
  public:
-  Optimizer(core::ParameterRegistry& registry, OptimizerOptions options, Shards shards);
+  //   bucket_elements: of gradients that travel between ranks together
+  Optimizer(core::ParameterRegistry& registry, OptimizerOptions options, const Shards& shards, int64_t bucket_elements);
 
   // Whether each microbatch's gradients are reduced at once, so that no rank holds the sum of whole ones: where ranks share a
   // model that is narrower than float32. Every rank then reduces equally often.
   bool reduces_microbatches() const;
+  // Before the backward pass that makes the gradients whole: they may leave while it runs.   empty_pass: it adds zeros, only to
+  // take part
+  void begin_reduction(bool empty_pass) { reducer_.begin(reduced_gradient(), empty_pass); }
   void reduce_microbatch();
   // Makes the gradients of a minibatch those of all ranks. What nothing reached on any rank stays without one.
   void reduce_gradients();
@@ -78,14 +83,18 @@ class Optimizer {
     bool narrow() const { return parameter->value.scalar_type() != at::kFloat; }
     // What is stepped: `master`, made from the value if need be, or the value's own piece.
     at::Tensor stepped();
+    at::Tensor own() const;  // the value's piece
   };
   void allocate();
-  void reduce(Shards::Gradient gradient);
-  std::vector<core::Parameter*> reached(Shards::Gradient gradient);
+  GradientOf reduced_gradient() const {
+    return reduces_microbatches() ? &core::Parameter::microbatch_gradient : &core::Parameter::gradient;
+  }
+  void reduce();
 
   core::ParameterRegistry& registry_;
   OptimizerOptions options_;
   Shards shards_;
+  GradientReducer reducer_;
   std::vector<Held> held_;
   int64_t steps_ = 0, consecutive_skips_ = 0;
 };

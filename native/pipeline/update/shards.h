@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <span>
 #include <vector>
 
 #include "collectives/process_group.h"
@@ -15,31 +16,42 @@ struct Piece {
   at::Tensor of(const at::Tensor& flat) const { return flat.narrow(0, begin, size); }
 };
 
+// Parameters that travel together. Laid flat by rank, then by parameter, with equal pieces: [world_size][width]; a parameter's
+// lie at its place of each rank's part.
+struct Bucket {
+  std::vector<core::Parameter*> parameters;
+  std::vector<int64_t> places;
+  int64_t width = 0;
+};
+
 // Who steps what: every rank a piece of each trained parameter, so that moments, masters and summed gradients are held once
 // over all ranks (arXiv:1910.02054, stage 2); or every rank all of it.
 class Shards {
  public:
-  Shards(collectives::ProcessGroup& ranks, bool sharded) : ranks_(ranks), sharded_(sharded && ranks.world_size() > 1) {}
+  Shards(collectives::ProcessGroup& ranks, bool sharded)
+      : ranks_(&ranks), sharded_(sharded && ranks.world_size() > 1) {}
 
-  collectives::ProcessGroup& ranks() const { return ranks_; }
+  collectives::ProcessGroup& ranks() const { return *ranks_; }
   bool sharded() const { return sharded_; }
-  Piece piece(const core::Parameter& parameter) const { return piece_of(parameter.value.numel(), ranks_.rank()); }
+  Piece piece(const core::Parameter& parameter) const { return piece_of(parameter.value.numel(), ranks_->rank()); }
+  Piece piece_of(int64_t elements, int rank) const;
 
-  // A parameter's gradient: of the minibatch, or of one microbatch. Undefined for none.
-  using Gradient = const at::Tensor& (core::Parameter::*)() const;
-  // The sum over ranks of this rank's piece of every gradient, flat and float32. Where ranks share, the gradients themselves are
-  // freed.
-  std::vector<at::Tensor> reduce(const std::vector<core::Parameter*>& parameters, Gradient gradient) const;
+  // In order; up to `elements` together, a larger parameter alone. Of one dtype each.
+  std::vector<Bucket> buckets(std::span<core::Parameter* const> parameters, int64_t elements) const;
+  // Visits the pieces of one member of a bucket in that bucket laid flat, and the same of `whole`, a flat tensor of its size.
+  template <typename Visit>
+  void each_piece(const Bucket& bucket, size_t member, const at::Tensor& laid_flat, const at::Tensor& whole,
+                  const Visit& visit) const {
+    for (int rank = 0; rank < ranks_->world_size(); ++rank) {
+      const auto piece = piece_of(whole.numel(), rank);
+      visit(laid_flat.narrow(0, rank * bucket.width + bucket.places[member], piece.size), piece.of(whole));
+    }
+  }
   // Every rank has stepped its piece of these values: makes them whole on all.
-  void gather(const std::vector<core::Parameter*>& parameters) const;
+  void gather(std::span<core::Parameter* const> parameters) const;
 
  private:
-  Piece piece_of(int64_t elements, int rank) const;
-  int64_t piece_elements(int64_t elements) const { return (elements + ranks_.world_size() - 1) / ranks_.world_size(); }
-  template <typename Visit>
-  void each_bucket(const std::vector<core::Parameter*>& parameters, const Visit& visit) const;
-
-  collectives::ProcessGroup& ranks_;
+  collectives::ProcessGroup* ranks_;
   bool sharded_;
 };
 

@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "core/random.h"
 #include "core/stop.h"
 #include "core/timings.h"
 #include "models/completion_logprobs.h"
 #include "modules/contexts.h"
+#include "pipeline/update/block_shards.h"
+#include "pipeline/update/sums.h"
 
 namespace sightloop::update {
 namespace {
@@ -40,26 +43,6 @@ bool all_advantages_zero(const batches::TrajectoryBatch& batch, const RowGroup& 
   });
 }
 
-// Sums over completion tokens, for the means of UpdateStats.
-struct Sums {
-  algorithms::LossSums loss_sums;
-  double entropy = 0, tokens = 0, loss = 0, computed_tokens = 0;
-  double grad_norm = 0, steps = 0, minibatches = 0;  // the same on every rank
-
-  void reduce(collectives::ProcessGroup& ranks) {
-    std::vector<double*> summed = {&entropy, &tokens, &loss, &computed_tokens};
-    for (auto* sum : loss_sums.sums()) summed.push_back(sum);
-    const auto over_ranks = [](const auto& parts, const auto& reduced) {
-      std::vector<double> values;
-      for (const auto* part : parts) values.push_back(*part);
-      reduced(std::span(values));
-      for (size_t i = 0; i < values.size(); ++i) *parts[i] = values[i];
-    };
-    over_ranks(summed, [&](std::span<double> values) { ranks.sum(values); });
-    over_ranks(loss_sums.maxima(), [&](std::span<double> values) { ranks.max(values); });
-  }
-};
-
 // [M] which completion each predicted token belongs to, from 0.
 at::Tensor sequences_of(const batches::RolloutBatch& batch, std::span<const RowGroup> groups) {
   std::vector<int64_t> sequences;
@@ -68,6 +51,9 @@ at::Tensor sequences_of(const batches::RolloutBatch& batch, std::span<const RowG
     for (const auto row : group.rows) sequences.insert(sequences.end(), completion_tokens(batch, row), sequence++);
   return at::tensor(sequences, at::kLong);
 }
+
+// When the gradients of a minibatch are summed over ranks.
+enum class Reduction { never, last_microbatch, every_microbatch };
 
 class Minibatch {
  public:
@@ -79,8 +65,9 @@ class Minibatch {
     const auto sums_before = sums_;
     const auto stats_before = stats_;
     sums_.minibatches += 1;
-    const bool reduces_microbatches = learner_.optimizer.reduces_microbatches();
-    if (!accumulate(rows, reduces_microbatches)) {
+    const auto reduction =
+        learner_.optimizer.reduces_microbatches() ? Reduction::every_microbatch : Reduction::last_microbatch;
+    if (!accumulate(rows, reduction)) {
       stats_.learning_rate = learner_.optimizer.pass();
       return;
     }
@@ -103,9 +90,10 @@ class Minibatch {
     sums_.steps += 1;
   }
 
-  // Adds the gradient of those of these rows that are this rank's to the parameters, or, with `reduces`, that of every microbatch
-  // to all ranks'; false if no rank had any to learn from.
-  bool accumulate(std::span<const int64_t> rows, bool reduces) {
+  // Adds the gradient of those of these rows that are this rank's to the parameters, or that of every microbatch to all ranks';
+  // false if no rank had any to learn from.
+  bool accumulate(std::span<const int64_t> rows, Reduction reduction) {
+    const bool reduces = reduction == Reduction::every_microbatch;
     learner_.model.parameters().set_sums_at_once(!reduces);
     // What a failed call left behind must not enter this minibatch.
     learner_.optimizer.clear_gradients();
@@ -118,13 +106,21 @@ class Minibatch {
         return skipped;
       });
     if (groups.empty()) return false;
+    const auto some_row = groups[0].rows[0];
     if (!options_.own_rows.empty())
       std::erase_if(groups, [&](const RowGroup& group) { return options_.own_rows[group.rows.front()] == 0; });
     const auto passes = batches::plan_microbatches(batch_.rollouts, groups, options_.tokens_per_microbatch);
     auto most = static_cast<double>(passes.size());
-    if (reduces) learner_.ranks.max({&most, 1});
-    for (size_t i = 0; i < static_cast<size_t>(most); ++i) {
-      if (i < passes.size()) microbatch(passes[i], weights);
+    if (reduces || options_.shard_parameters) learner_.ranks.max({&most, 1});
+    const auto count = static_cast<size_t>(most);
+    for (size_t i = 0; i < count; ++i) {
+      const bool empty = i >= passes.size();
+      if (reduces || (reduction == Reduction::last_microbatch && i + 1 == count))
+        learner_.optimizer.begin_reduction(empty);
+      if (!empty)
+        microbatch(passes[i], weights);
+      else if (options_.shard_parameters)
+        take_part(some_row);
       if (!reduces) continue;
       core::Stopwatch watch;
       learner_.optimizer.reduce_microbatch();
@@ -162,7 +158,7 @@ class Minibatch {
   void microbatch(std::span<const RowGroup> groups, const at::Tensor& weights) {
     core::Stopwatch watch;
     const auto packed = batches::pack(batch_.rollouts, groups, learner_.positions_of);
-    modules::SharedPromptContext context(packed.groups);
+    modules::PackedContext context(kernels::shared_prompt_layout(packed.groups));
     auto result = models::completion_logprobs(learner_.model, packed, learner_.features_of(packed.image_ids),
                                               options_.temperature, context);
     // A number a token: losses are computed on the host, by the same code for every device.
@@ -188,41 +184,27 @@ class Minibatch {
     sums_.computed_tokens += static_cast<double>(packed.num_tokens());
   }
 
+  // Computes a row, its images left out, for gradients of zero: other ranks compute more microbatches than this one, and every
+  // rank has pieces of the weights that they need.
+  void take_part(int64_t row) {
+    const std::vector<int64_t> rows = {row};
+    const auto packed = batches::pack(batch_.rollouts, batches::group_rows(batch_.rollouts, rows),
+                                      [](std::span<const int32_t> tokens, const std::vector<std::string>&) {
+                                        const auto places = at::arange(static_cast<int64_t>(tokens.size()), at::kLong);
+                                        return core::PromptPositions{.positions = places.expand({3, -1}), .delta = 0};
+                                      });
+    modules::PackedContext context(kernels::shared_prompt_layout(packed.groups));
+    const auto result =
+        models::completion_logprobs(learner_.model, packed, /*image_features=*/{}, options_.temperature, context);
+    (result.logprobs.sum() * 0).backward();
+  }
+
   Learner& learner_;
   const batches::TrajectoryBatch& batch_;
   const UpdateOptions& options_;
   UpdateStats& stats_;
   Sums& sums_;
 };
-
-// Sums become means over completion tokens; losses means over minibatches, norms over the optimizer steps taken.
-void finish(UpdateStats& stats, Sums& sums, collectives::ProcessGroup& ranks) {
-  sums.reduce(ranks);
-  const double tokens = std::max(1.0, sums.tokens), minibatches = std::max(1.0, sums.minibatches);
-  stats.loss = sums.loss / minibatches;
-  const auto& of_loss = sums.loss_sums;
-  stats.policy_loss = of_loss.policy_loss / minibatches;
-  stats.kl_reference = of_loss.kl_reference / tokens;
-  stats.kl_old_policy = of_loss.kl_old_policy / tokens;
-  stats.clip_fraction_low = of_loss.clipped_low / tokens;
-  stats.clip_fraction_high = of_loss.clipped_high / tokens;
-  stats.clip_fraction = stats.clip_fraction_low + stats.clip_fraction_high;
-  stats.dual_clip_fraction = of_loss.dual_clipped / tokens;
-  stats.ratio_max = of_loss.ratio_max;
-  stats.clamped_log_ratios = static_cast<int64_t>(of_loss.clamped_log_ratios);
-  if (const double count = of_loss.importance_count; count > 0) {
-    stats.importance_corrected = true;
-    stats.importance_weight_mean = of_loss.importance_sum / count;
-    stats.importance_weight_max = of_loss.importance_max;
-    stats.importance_capped = of_loss.importance_capped / count;
-    stats.effective_sample_size =
-        of_loss.importance_sum * of_loss.importance_sum / (count * of_loss.importance_squares);
-  }
-  stats.entropy = sums.entropy / tokens;
-  stats.grad_norm = sums.grad_norm / std::max(1.0, sums.steps);
-  stats.completion_tokens = static_cast<int64_t>(sums.tokens);
-  stats.computed_tokens = static_cast<int64_t>(sums.computed_tokens);
-}
 
 }  // namespace
 
@@ -241,11 +223,10 @@ std::vector<size_t> group_order(size_t groups, uint64_t seed, uint64_t step, uin
   return order;
 }
 
-UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
-                   const std::stop_token& stop) {
-  UpdateStats stats;
-  Sums sums;
-  Minibatch minibatch(learner, batch, options, stats, sums);
+namespace {
+
+void run_epochs(Minibatch& minibatch, Learner& learner, const batches::TrajectoryBatch& batch,
+                const UpdateOptions& options, const std::stop_token& stop) {
   const auto groups = batches::group_rows(batch.rollouts);
   const auto first_step = static_cast<uint64_t>(learner.optimizer.steps());
   for (int64_t epoch = 0; epoch < options.update_epochs; ++epoch) {
@@ -256,7 +237,29 @@ UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, cons
       minibatch.run(std::span(rows).subspan(begin, count));
     }
   }
-  finish(stats, sums, learner.ranks);
+}
+
+}  // namespace
+
+UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
+                   const std::stop_token& stop) {
+  UpdateStats stats;
+  Sums sums;
+  Minibatch minibatch(learner, batch, options, stats, sums);
+  std::optional<BlockShards> blocks;
+  if (options.shard_parameters) blocks.emplace(learner.model, learner.shards);
+  std::exception_ptr ended;  // on all ranks alike
+  try {
+    run_epochs(minibatch, learner, batch, options, stop);
+  } catch (const core::Diverged&) {
+    ended = std::current_exception();
+  } catch (const core::Stopped&) {
+    ended = std::current_exception();
+  }
+  if (blocks) blocks->gather();
+  if (ended) std::rethrow_exception(ended);
+  sums.reduce(learner.ranks);
+  sums.average(stats);
   stats.optimizer_step = learner.optimizer.steps();
   return stats;
 }
@@ -267,9 +270,12 @@ UpdateStats accumulate_gradients(Learner& learner, const batches::TrajectoryBatc
   Sums sums;
   std::vector<int64_t> rows(static_cast<size_t>(batch.rollouts.rows()));
   std::iota(rows.begin(), rows.end(), 0);
-  Minibatch(learner, batch, options, stats, sums).accumulate(rows, /*reduces=*/false);
+  auto whole = options;
+  whole.shard_parameters = false;
+  Minibatch(learner, batch, whole, stats, sums).accumulate(rows, Reduction::never);
   learner.optimizer.reduce_whole_gradients();
-  finish(stats, sums, learner.ranks);
+  sums.reduce(learner.ranks);
+  sums.average(stats);
   return stats;
 }
 

@@ -20,6 +20,8 @@ struct UpdateOptions {
   int64_t max_consecutive_skips;  // minibatches in a row that may be left out because loss or gradient is not finite
   // [R] which rows this rank computes, rows of one prompt alike; empty: all. Every rank has the whole batch.
   std::vector<uint8_t> own_rows = {};
+  // Over several ranks and with activation checkpointing, hold the decoder's weights once in all while the update runs.
+  bool shard_parameters = false;
 };
 
 // Fields as UpdateStats in the TypeScript layer.
@@ -41,6 +43,7 @@ struct UpdateStats {
 struct Learner {
   models::Model& model;
   Optimizer& optimizer;
+  const Shards& shards;  // the optimizer's
   const algorithms::Algorithm& algorithm;
   collectives::ProcessGroup& ranks;
   batches::PositionsOf positions_of;
@@ -56,7 +59,7 @@ std::vector<size_t> group_order(size_t groups, uint64_t seed, uint64_t step, uin
 // weights, masters and moments stay as they are, bit for bit, and the schedule goes on. Throws core::Diverged instead of
 // leaving out more than max_consecutive_skips in a row, counted over calls. Over several ranks each computes its own rows of
 // a minibatch and the gradients are summed: all ranks take the same step. Statistics are those of the whole batch, times and
-// nothing else this rank's.
+// nothing else this rank's. Where weights are held in pieces, anything thrown but Diverged and Stopped loses them.
 UpdateStats update(Learner& learner, const batches::TrajectoryBatch& batch, const UpdateOptions& options,
                    const std::stop_token& stop);
 

@@ -43,7 +43,7 @@ core::Groups groups_of(const std::vector<std::pair<int64_t, std::vector<int64_t>
 
 }  // namespace
 
-DOCTEST_TEST_CASE("shared_prompt_attention agrees with concatenated keys and values, output and gradients") {
+DOCTEST_TEST_CASE("attention of groups agrees with concatenated keys and values, output and gradients") {
   const std::vector<core::Groups> cases = {
       groups_of({{5, {3}}}),
       groups_of({{4, {1, 7, 3, 3}}, {9, {}}, {4, {2, 0, 2}}, {1, {1, 5}}}),
@@ -54,14 +54,14 @@ DOCTEST_TEST_CASE("shared_prompt_attention agrees with concatenated keys and val
     for (size_t index = 0; index < cases.size(); ++index) {
       DOCTEST_CAPTURE(heads);
       DOCTEST_CAPTURE(index);
-      const auto groups = std::make_shared<const core::Groups>(cases[index]);
-      const auto tokens = groups->back().begin + groups->back().prompt_length + groups->back().completion_tokens();
+      const auto layout = kernels::shared_prompt_layout(cases[index]);
+      const auto tokens = layout->tokens();
       const auto make = [&](int64_t count) { return at::randn({tokens, count, width}).requires_grad_(true); };
       const auto query = make(heads), key = make(kv_heads), value = make(kv_heads);
       const auto wide = [](const at::Tensor& x) { return x.detach().to(at::kDouble).requires_grad_(true); };
       const auto q = wide(query), k = wide(key), v = wide(value);
 
-      const auto output = kernels::shared_prompt_attention(query, key, value, groups);
+      const auto output = kernels::attention(query, key, value, layout);
       const auto exact = concatenated(q, k, v, cases[index]);
       DOCTEST_CHECK(at::allclose(output.to(at::kDouble), exact, 1e-4, 1e-5));
       const auto weights = at::randn(output.sizes());
@@ -73,19 +73,19 @@ DOCTEST_TEST_CASE("shared_prompt_attention agrees with concatenated keys and val
     }
 }
 
-DOCTEST_TEST_CASE("segment_attention: every segment alone, ragged or equal, causal or not") {
+DOCTEST_TEST_CASE("attention of segments: every segment alone, ragged or equal, causal or not") {
   const std::vector<std::vector<int64_t>> cases = {{0, 6}, {0, 4, 8, 12}, {0, 1, 9, 9, 12}};
   for (const bool causal : {false, true})
     for (const auto& boundaries : cases) {
       const auto query = at::randn({boundaries.back(), 4, 8}), key = at::randn({boundaries.back(), 2, 8}),
                  value = at::randn({boundaries.back(), 2, 8});
-      const auto output = kernels::segment_attention(query, key, value, boundaries, causal);
+      const auto output = kernels::attention(query, key, value, kernels::segment_layout(boundaries, causal));
       for (size_t i = 0; i + 1 < boundaries.size(); ++i) {
         const auto length = boundaries[i + 1] - boundaries[i];
         if (length == 0) continue;
         const auto cut = [&](const at::Tensor& x) { return x.narrow(0, boundaries[i], length).contiguous(); };
         const std::vector<int64_t> own = {0, length};
-        const auto alone = kernels::segment_attention(cut(query), cut(key), cut(value), own, causal);
+        const auto alone = kernels::attention(cut(query), cut(key), cut(value), kernels::segment_layout(own, causal));
         DOCTEST_CHECK(at::allclose(cut(output), alone, 1e-5, 1e-6));
         const auto last = at::einsum("nh,tnh->nt", {cut(query)[length - 1], cut(key).repeat_interleave(2, 1)});
         const auto direct =
@@ -93,8 +93,9 @@ DOCTEST_TEST_CASE("segment_attention: every segment alone, ragged or equal, caus
         DOCTEST_CHECK(at::allclose(alone[length - 1], direct, 1e-4, 1e-5));
       }
     }
-  DOCTEST_CHECK_THROWS(kernels::segment_attention(at::randn({3, 1, 4}), at::randn({3, 1, 4}), at::randn({3, 1, 4}),
-                                                  std::vector<int64_t>{0, 2}, true));
+  const auto short_by_one = kernels::segment_layout(std::vector<int64_t>{0, 2}, true);
+  DOCTEST_CHECK_THROWS(
+      kernels::attention(at::randn({3, 1, 4}), at::randn({3, 1, 4}), at::randn({3, 1, 4}), short_by_one));
 }
 
 DOCTEST_TEST_CASE("paged_attention agrees with its reference, slots that share a prompt or not; idle slots give 0") {

@@ -145,8 +145,7 @@ DOCTEST_TEST_CASE(
     const auto query = make(heads), key = make(kv_heads), value = make(kv_heads);
     const auto attend = [&](const at::Tensor& rows, const core::Groups& groups) {
       const auto of = [&](const at::Tensor& x) { return x.index_select(0, rows); };
-      return kernels::shared_prompt_attention(of(query), of(key), of(value),
-                                              std::make_shared<const core::Groups>(groups));
+      return kernels::attention(of(query), of(key), of(value), kernels::shared_prompt_layout(groups));
     };
     const auto rows_of = [&](int64_t completion) { return at::arange(length) + prompt + completion * length; };
     const auto shared = attend(at::arange(prompt + 3 * length),
@@ -178,8 +177,7 @@ DOCTEST_TEST_CASE("batch_invariant: attention over the paged cache is attention 
         group.completion_lengths.assign(slots, length);
         const auto make = [&](int64_t count) { return at::randn({prompt + slots * length, count, width}); };
         const auto query = make(heads), key = make(kv_heads), value = make(kv_heads);
-        const auto expected =
-            kernels::shared_prompt_attention(query, key, value, std::make_shared<const core::Groups>(1, group));
+        const auto expected = kernels::attention(query, key, value, kernels::shared_prompt_layout({group}));
         for (const int64_t held : {1, 16, 29, 40}) {
           const auto cache = paged(key, value, group, held, block_size);
           const auto rows = prompt + at::arange(slots) * length + held - 1;

@@ -70,18 +70,17 @@ DOCTEST_TEST_CASE("on an NVIDIA device: attention of groups, forward and backwar
   groups.push_back({.begin = 0, .prompt_length = 33, .completion_lengths = {5, 0, 17}});
   groups.push_back({.begin = 55, .prompt_length = 9, .completion_lengths = {1, 2}});
   groups.push_back({.begin = 67, .prompt_length = 40, .completion_lengths = {}});
-  const auto shared = std::make_shared<const core::Groups>(groups);
   for (const auto dtype : kTypes) {
     const auto q = values({107, 8, 80}, dtype), k = values({107, 2, 80}, dtype), v = values({107, 2, 80}, dtype);
     const auto dy = values({107, 8, 80}, dtype);
     const auto run = [&](const auto& move) {
       std::vector<at::Tensor> inputs;
       for (const auto& x : {q, k, v}) inputs.push_back(move(x).detach().requires_grad_(true));
-      const auto y = kernels::shared_prompt_attention(inputs[0], inputs[1], inputs[2], shared);
+      const auto y = kernels::attention(inputs[0], inputs[1], inputs[2], kernels::shared_prompt_layout(groups));
       y.backward(move(dy));
       return std::vector<at::Tensor>{y.detach(), inputs[0].grad(), inputs[1].grad(), inputs[2].grad()};
     };
-    const auto expected = run([](const at::Tensor& x) { return x.to(at::kFloat); }), found = run(there);
+    const auto expected = run([](const at::Tensor&x) { return x.to(at::kFloat); }), found = run(there);
     const char* names[] = {"output", "query", "key", "value"};
     for (size_t i = 0; i < 4; ++i) check_close(found[i], expected[i], dtype, names[i]);
   }
@@ -121,7 +120,7 @@ DOCTEST_TEST_CASE("on an NVIDIA device: log-probs and entropy of the LM head, an
       (head.logprobs.sum() + 0.1 * head.entropy.sum()).backward();
       return std::vector<at::Tensor>{head.logprobs.detach(), head.entropy.detach(), x.grad(), w.grad()};
     };
-    const auto expected = run([](const at::Tensor& x) { return x.to(at::kFloat); }), found = run(there);
+    const auto expected = run([](const at::Tensor&x) { return x.to(at::kFloat); }), found = run(there);
     const char* names[] = {"logprobs", "entropy", "hidden", "weight"};
     for (size_t i = 0; i < 4; ++i) check_close(found[i], expected[i], dtype, names[i]);
   }

@@ -80,7 +80,7 @@ describe("the memory plan", () => {
       reference_path: null,
       image_cache_bytes: 1,
       tokens_per_microbatch: 1000,
-      optimizer_shares: 1,
+      ...{ optimizer_shares: 1, parameter_shares: 1 },
     },
     prompts: { tokens: 10, patches: 0, how: "given", num_images: 0, images_per_prompt: 0 },
     ...{ max_completion_tokens: 5, completions_per_prompt: 2, max_concurrent_completions: 6, kv_block_size: 4 },
