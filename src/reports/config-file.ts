@@ -15,6 +15,8 @@ const harmless = [
   "image_cache_bytes",
   "activation_checkpointing",
   "shard_optimizer",
+  "optimizer.offload",
+  "reference.offload",
   "reward_timeout_ms",
   "reward_workers",
   "trackers",
