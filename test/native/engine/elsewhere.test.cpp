@@ -234,7 +234,7 @@ DOCTEST_TEST_CASE("offloaded: the reference is on the device only while it is aw
                  &computing = awake->parameters().all()[i].value;
       const bool copied = own || original.trainable;
       DOCTEST_CHECK(resting.is_cpu() == copied);
-      DOCTEST_CHECK(computing.device() == options.storage.device);
+      DOCTEST_CHECK(computing.device() == original.value.device());
       DOCTEST_CHECK((computing.const_data_ptr() == original.value.const_data_ptr()) == !copied);
       DOCTEST_CHECK(at::equal(computing.cpu(), original.value.cpu()));
     }

@@ -40,8 +40,7 @@ struct Case {
   static core::ParameterRegistry with_parameters(at::ScalarType dtype) {
     core::ParameterRegistry made(
         [dtype](at::IntArrayRef shape, size_t) { return numbers(shape[0], 1).to(dtype).to(device()); });
-    for (const auto size : kSizes)
-      made.create(at::IntArrayRef{size}, core::Part::language_model, "p" + std::to_string(size));
+    for (const auto size : kSizes) made.create(at::IntArrayRef{size}, core::Part::language_model, std::to_string(size));
     for (auto& parameter : made.all()) parameter.trainable = true;
     return made;
   }
