@@ -97,13 +97,19 @@ async function plans(preset, folder, sizes) {
   const lora = { path: null, rank: 64, alpha: 128, targets: "all_linear" };
   const adapter = await adapterSizes(sizes, /** @type {any} */ (lora));
   const variants = preset.endsWith("3b")
-    ? [["the language model, one device", undefined, 1, 1]]
+    ? [
+        ["the language model, one device", undefined, 1, 1],
+        ["the same, optimizer and reference offloaded", undefined, 1, 1, true],
+      ]
     : [
         ["LoRA of rank 64, one device", adapter, 1, 1],
+        ["the language model, one device, optimizer and reference offloaded", undefined, 1, 1, true],
         ["the language model, eight devices", undefined, 8, 1],
         ["the same, parameters sharded", undefined, 8, 8],
       ];
-  for (const [name, chosen, shares, pieces] of /** @type {[string, any, number, number][]} */ (variants)) {
+  for (const [name, chosen, shares, pieces, offload] of /** @type {[string, any, number, number, boolean?][]} */ (
+    variants
+  )) {
     const plan = planOf(sizes, {
       process_bytes: assumed.context_and_workspace_bytes,
       model: {
@@ -114,6 +120,7 @@ async function plans(preset, folder, sizes) {
         train_language_model: true,
       },
       adapter: chosen,
+      ...{ on_device: true, offload_optimizer: offload, offload_reference: offload },
       ...{
         with_reference: true,
         reference_path: null,
@@ -134,9 +141,12 @@ async function plans(preset, folder, sizes) {
     });
     const fits = plan.peak_bytes <= device.memory_bytes ? "fits" : "does not fit";
     console.log(
-      `  memory, ${name}: peak ${giga(plan.peak_bytes)} in ${plan.peak_phase}, ${fits} ${giga(device.memory_bytes)}`,
+      `  memory, ${name}: peak ${giga(plan.peak_bytes)} in ${plan.peak_phase}, ${fits} ${giga(device.memory_bytes)}; host ${giga(plan.host_bytes)}`,
     );
     for (const part of plan.parts)
-      if (part.bytes > 5e8) console.log(`    ${part.name.padEnd(14)} ${giga(part.bytes).padStart(8)}  ${part.how}`);
+      if (part.bytes > 5e8)
+        console.log(
+          `    ${part.name.padEnd(17)} ${giga(part.bytes).padStart(8)}  ${part.on_host ? "host: " : ""}${part.how}`,
+        );
   }
 }

@@ -35,17 +35,6 @@ void mark_trainable(models::Model& model, const EngineOptions& options) {
   }
 }
 
-// The policy as it is now. A new adapter changes nothing, so that the base without one is the same; it shares the base's
-// memory. Of an adapter that was loaded a copy is kept.
-std::unique_ptr<models::Model> frozen_policy(const models::Model& policy, const nlohmann::json& config,
-                                             const EngineOptions& options, const std::optional<models::Lora>& lora) {
-  auto copy = models::frozen_copy(policy, config);
-  if (!lora || options.lora->path.empty()) return copy;
-  models::add_lora(*copy, *lora);
-  models::AdapterFolder(options.lora->path, *copy).fill(*copy);
-  return copy;
-}
-
 // What the options ask for, or the folder's own where they leave it open; they must not contradict it.
 models::Lora resolve_lora(const LoraOptions& options, models::Model& model, const models::AdapterFolder* folder) {
   if (folder == nullptr)
@@ -88,15 +77,8 @@ Engine::Engine(EngineOptions options, const models::Progress& progress,
   mark_trainable(*policy_, options_);
   policy_->parameters().watch_gradients();
   policy_->set_activation_checkpointing(options_.activation_checkpointing);
-  if (options_.with_reference) {
-    reference_ = options_.reference_path.empty() ? frozen_policy(*policy_, config_, options_, lora_)
-                                                 : models::load(options_.reference_path, options_.storage, progress);
-    TORCH_CHECK(reference_->spec().vocab_size == policy_->spec().vocab_size, options_.reference_path,
-                ": the reference has another vocabulary (", reference_->spec().vocab_size, ") than the policy (",
-                policy_->spec().vocab_size, ")");
-  }
-  for (const auto* model : {&policy_, &reference_})
-    if (*model) (*model)->set_products(options_.products);
+  policy_->set_products(options_.products);
+  if (options_.with_reference) reference_ = std::make_unique<Reference>(options_, *policy_, config_, lora_, progress);
   optimizer_ = std::make_unique<update::Optimizer>(policy_->parameters(), options_.optimizer, shards_,
                                                    options_.reduce_bucket_elements);
 }
@@ -197,7 +179,8 @@ trajectory::Scores Engine::score(const batches::RolloutBatch& batch, Which which
   TORCH_CHECK(which == Which::policy || reference_, "score: this engine was opened without a reference");
   check_whole();
   check_tokens(batch.token_ids);
-  const auto& model = which == Which::policy ? *policy_ : *reference_;
+  const auto reference = which == Which::reference ? reference_->awake() : nullptr;
+  const auto& model = reference ? *reference : *policy_;
   return trajectory::score(model, batch, positions_of(), features_of(model), temperature,
                            options_.tokens_per_microbatch, stop);
 }

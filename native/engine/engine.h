@@ -9,6 +9,7 @@
 #include "collectives/process_group.h"
 #include "engine/image_store.h"
 #include "engine/options.h"
+#include "engine/reference.h"
 #include "models/load.h"
 #include "models/lora.h"
 #include "models/model.h"
@@ -92,7 +93,7 @@ class Engine {
   nlohmann::json config_;
   std::optional<models::Lora> lora_;
   std::unique_ptr<models::Model> policy_;
-  std::unique_ptr<models::Model> reference_;
+  std::unique_ptr<Reference> reference_;
   std::shared_ptr<collectives::ProcessGroup> ranks_;
   update::Shards shards_;
   std::unique_ptr<update::Optimizer> optimizer_;

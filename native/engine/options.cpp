@@ -77,6 +77,7 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
   options.reference_path = json.at("reference_path").is_null() ? "" : json.at("reference_path").get<std::string>();
   options.with_reference = json.at("with_reference");
   options.storage = {.dtype = parse_dtype(json.at("dtype")), .device = at::Device(json.value("device", "cpu"))};
+  options.offload_reference = json.value("offload_reference", false);
   options.image_processor = parse_image_processor(json.at("image_processor"));
   options.train_vision_tower = trainable.at("train_vision_tower");
   options.train_connector = trainable.at("train_connector");
@@ -92,7 +93,10 @@ EngineOptions parse_engine_options(const nlohmann::json& json) {
                        .schedule = optimizer.at("schedule"),
                        .warmup_steps = optimizer.at("warmup_steps"),
                        .total_steps = optimizer.at("total_steps"),
-                       .min_learning_rate_ratio = optimizer.at("min_learning_rate_ratio")};
+                       .min_learning_rate_ratio = optimizer.at("min_learning_rate_ratio"),
+                       .offload = optimizer.value("offload", false)};
+  TORCH_CHECK(!options.storage.device.is_cpu() || !(options.optimizer.offload || options.offload_reference),
+              "offloading to host memory has no meaning with device cpu: everything lies there. Leave it out.");
   options.completions_per_update = json.at("completions_per_update");
   options.tokens_per_microbatch = json.at("tokens_per_microbatch");
   options.update_epochs = json.at("update_epochs");

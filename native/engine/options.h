@@ -27,7 +27,7 @@ struct LoraOptions {
 struct EngineOptions {
   std::string model_path;
   std::string reference_path;  // empty: a frozen copy of the policy
-  bool with_reference = false;
+  bool with_reference = false, offload_reference = false;
   models::Storage storage;  // of weights and activations: kFloat or kBFloat16
   data::ImageProcessorSettings image_processor;
   bool train_vision_tower = false, train_connector = false, train_language_model = false;

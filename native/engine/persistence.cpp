@@ -176,7 +176,7 @@ MemoryUse Engine::memory() const {
     if (const auto open = session.lock()) kv_bytes += open->cache_bytes();
   const auto on_device = core::device_use(policy_->device()).value_or(core::DeviceUse{});
   return {.weights_bytes = bytes_of(*policy_),
-          .reference_bytes = reference_ ? bytes_apart(*reference_, *policy_) : 0,
+          .reference_bytes = reference_ ? bytes_apart(reference_->resting(), *policy_) : 0,
           .optimizer_bytes = optimizer_->bytes(),
           .gradient_bytes = gradients,
           .kv_cache_bytes = kv_bytes,

@@ -98,26 +98,33 @@ void fill(Model& model, std::span<const SafetensorsFile> files, const std::strin
 }
 
 std::unique_ptr<Model> load(const std::filesystem::path& folder, const Storage& storage, const Progress& progress) {
+  return load(
+      folder, [&](at::IntArrayRef shape, size_t) { return at::empty(shape, storage.options()); }, progress);
+}
+
+std::unique_ptr<Model> load(const std::filesystem::path& folder, core::ParameterRegistry::Source memory,
+                            const Progress& progress) {
   const auto config = read_config(folder);
   const auto files = checkpoint::open_folder(folder);
   int64_t held = 0;
   for (const auto& file : files)
     for (const auto& [name, tensor] : file.tensors()) held += tensor.numel();
-  const auto allocate = [&](at::IntArrayRef shape, size_t) { return at::empty(shape, storage.options()); };
   auto model =
       build(config, at_most(held,
                             folder.string() + ": config.json asks for more than the " + std::to_string(held) +
                                 " values that the weights' files hold. Check that both belong to the same checkpoint.",
-                            allocate));
+                            std::move(memory)));
   fill(*model, files, folder.string(), progress, in_checkpoint);
   return model;
 }
 
-std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config) {
+std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config,
+                                   const core::ParameterRegistry::Source& memory) {
+  const at::NoGradGuard no_grad;
   const auto& originals = model.parameters().all();
-  return build(config, [&](at::IntArrayRef, size_t index) {
+  return build(config, [&](at::IntArrayRef shape, size_t index) {
     const auto& original = originals.at(index);
-    return original.trainable ? original.value.detach().clone() : original.value.detach();
+    return original.trainable ? memory(shape, index).copy_(original.value) : original.value.detach();
   });
 }
 

@@ -33,9 +33,12 @@ struct Storage {
 // Reads a Hugging Face folder into parameters. Every parameter must be there with its shape; tensors that no
 // parameter uses are an error. Progress in bytes.
 std::unique_ptr<Model> load(const std::filesystem::path& folder, const Storage& storage, const Progress& progress);
+std::unique_ptr<Model> load(const std::filesystem::path& folder, core::ParameterRegistry::Source memory,
+                            const Progress& progress);
 
-// A frozen copy: parameters that `model` trains are cloned, the others shared.
-std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config);
+// A frozen copy: parameters that `model` trains are copied into `memory`, the others shared.
+std::unique_ptr<Model> frozen_copy(const Model& model, const nlohmann::json& config,
+                                   const core::ParameterRegistry::Source& memory);
 
 using Chosen = std::function<bool(const core::Parameter&)>;
 inline bool in_checkpoint(const core::Parameter& parameter) { return parameter.part != core::Part::adapter; }

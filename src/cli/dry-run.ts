@@ -43,14 +43,20 @@ function batchLines(a: BatchArithmetic, num_items: number | undefined): readonly
   ];
 }
 
-function memoryTable({ parts, num_parameters, num_trainable_parameters, peak_bytes, peak_phase }: MemoryPlan): string {
+function memoryTable(plan: MemoryPlan): string {
+  const { parts, num_parameters, num_trainable_parameters, peak_bytes, peak_phase, host_bytes } = plan;
   const rows = [
     ...parts.map((part) => [
       part.name,
       gib(part.bytes),
-      part.held_in.length === plan_phases.length ? "always" : part.held_in.join(", "),
+      part.on_host === true
+        ? "host memory, always"
+        : part.held_in.length === plan_phases.length
+          ? "always"
+          : part.held_in.join(", "),
     ]),
     ["predicted peak", gib(peak_bytes), peak_phase],
+    ...(host_bytes > 0 ? [["offloaded", gib(host_bytes), "host memory"]] : []),
     ["available now", gib(availableMemory()), ""],
   ];
   return [

@@ -7,24 +7,76 @@ type Knobs = Pick<MemoryQuestion, Knob>;
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
+/** Bytes that a run may take: on the device it computes on, and what it offloads to the host's memory. */
+export interface Available {
+  readonly bytes: number;
+  readonly host_bytes?: number | undefined;
+}
+
 /**
- * @throws UserError DEVICE_OUT_OF_MEMORY if the plan needs more than `available` bytes, naming the largest
- *   tokens_per_microbatch and max_concurrent_completions with which it fits
+ * @throws UserError DEVICE_OUT_OF_MEMORY if the plan needs more than what is available, naming the largest
+ *   tokens_per_microbatch and max_concurrent_completions with which it fits, and what could be offloaded
  */
-export function checkFits(sizes: ModelSizes, question: MemoryQuestion, plan: MemoryPlan, available: number): void {
-  if (plan.peak_bytes <= available) return;
-  throw new UserError(
-    "DEVICE_OUT_OF_MEMORY",
-    `the run would take about ${gib(plan.peak_bytes)} of memory, in its ${plan.peak_phase} phase, and ${gib(available)} are available`,
-    `${advice(sizes, question, available)} \`--dry-run\` shows every part; \`--set ignore_memory_plan=true\` starts all the same.`,
-  );
+export function checkFits(sizes: ModelSizes, question: MemoryQuestion, plan: MemoryPlan, available: Available): void {
+  const { bytes, host_bytes = Infinity } = available;
+  const refuse = (what: string, hint: string): UserError =>
+    new UserError(
+      "DEVICE_OUT_OF_MEMORY",
+      what,
+      `${hint} \`--dry-run\` shows every part; \`--set ignore_memory_plan=true\` starts all the same.`,
+    );
+  if (plan.peak_bytes > bytes)
+    throw refuse(
+      `the run would take about ${gib(plan.peak_bytes)} of memory, in its ${plan.peak_phase} phase, and ${gib(bytes)} are available`,
+      advice(sizes, question, bytes),
+    );
+  if (plan.host_bytes > host_bytes)
+    throw refuse(
+      `the run would offload about ${gib(plan.host_bytes)} to host memory, and ${gib(host_bytes)} are available there`,
+      "Offload less (optimizer.offload, reference.offload), or use a machine with more memory.",
+    );
 }
 
 function advice(sizes: ModelSizes, question: MemoryQuestion, available: number): string {
+  const lowered = lowering(sizes, question, available);
+  const offloads = offloading(sizes, question, available);
+  if (lowered === undefined && offloads === undefined)
+    return "No tokens_per_microbatch is small enough: use a smaller model, shorter prompts or completions, or a machine with more memory.";
+  return [lowered, offloads]
+    .filter((one) => one !== undefined)
+    .map((one, i) => `${i === 0 ? one.charAt(0).toUpperCase() + one.slice(1) : `Or ${one}`}.`)
+    .join(" ");
+}
+
+type Offload = Pick<MemoryQuestion, "offload_optimizer" | "offload_reference">;
+
+/** The least to offload so that it fits; undefined if that does not help, or everything is in host memory already. */
+function offloading(sizes: ModelSizes, question: MemoryQuestion, available: number): string | undefined {
+  if (question.on_device !== true) return undefined;
+  const { with_reference, offload_optimizer = false, offload_reference = !with_reference } = question;
+  const of_reference = { offload_reference: with_reference };
+  const ways: readonly Offload[] = [
+    { offload_optimizer, ...of_reference },
+    { offload_optimizer: true, offload_reference: offload_reference && with_reference },
+    { offload_optimizer: true, ...of_reference },
+  ];
+  const told = (way: Offload): string =>
+    [
+      ...(way.offload_reference === true && !offload_reference ? ["reference.offload: true"] : []),
+      ...(way.offload_optimizer === true && !offload_optimizer ? ["optimizer.offload: true"] : []),
+    ].join(" and ");
+  const helps = ways.find((way) => told(way) !== "" && planOf(sizes, { ...question, ...way }).peak_bytes <= available);
+  if (helps !== undefined) return `set ${told(helps)}, which keeps that in host memory`;
+  const most = ways.at(-1)!;
+  const rest = told(most) === "" ? undefined : lowering(sizes, { ...question, ...most }, available);
+  return rest && `set ${told(most)}, which keeps that in host memory, and ${rest}`;
+}
+
+/** The largest values of the knobs with which it fits; undefined if the least do not help. */
+function lowering(sizes: ModelSizes, question: MemoryQuestion, available: number): string | undefined {
   const fits = (knobs: Partial<Knobs>): boolean => planOf(sizes, { ...question, ...knobs }).peak_bytes <= available;
   const least = { tokens_per_microbatch: 1, max_concurrent_completions: 1 };
-  if (!fits(least))
-    return "No tokens_per_microbatch is small enough: use a smaller model, shorter prompts or completions, or a machine with more memory.";
+  if (!fits(least)) return undefined;
   // One after the other: what the first leaves too large, the second must mend.
   const knobs: { -readonly [name in Knob]?: number } = {};
   for (const knob of ["tokens_per_microbatch", "max_concurrent_completions"] as const) {
@@ -32,9 +84,9 @@ function advice(sizes: ModelSizes, question: MemoryQuestion, available: number):
     if (fits({ ...rest, [knob]: question[knob] })) continue;
     knobs[knob] = largest(question[knob], (value) => fits({ ...rest, [knob]: value }));
   }
-  return `Lower ${Object.entries(knobs)
+  return `lower ${Object.entries(knobs)
     .map(([knob, value]) => `${knob} to ${value} (it is ${question[knob as Knob]})`)
-    .join(" and ")}.`;
+    .join(" and ")}`;
 }
 
 /** The largest value from 1 to `most` that passes; 1 is known to. */

@@ -11,9 +11,11 @@ export interface MemoryPlan {
   readonly num_parameters: number;
   readonly num_trainable_parameters: number;
   readonly parts: readonly MemoryPart[];
-  /** Highest sum of the parts that exist together. */
+  /** Highest sum of the parts that exist together; of a run on a device, of those that lie there. */
   readonly peak_bytes: number;
   readonly peak_phase: PlanPhase;
+  /** Offloaded to host memory. */
+  readonly host_bytes: number;
 }
 
 export const plan_phases = ["rollout", "score", "update", "optimizer_step"] as const;
@@ -24,6 +26,8 @@ export interface MemoryPart {
   readonly bytes: number;
   readonly how: string;
   readonly held_in: readonly PlanPhase[];
+  /** Offloaded: not on the device. */
+  readonly on_host?: true;
 }
 
 export interface MemoryQuestion {
@@ -38,6 +42,11 @@ export interface MemoryQuestion {
   };
   /** Trained in place of the language model's own weights. */
   readonly adapter?: AdapterSizes | undefined;
+  /** The plan is of a device's memory; absent: of the host's, where everything is. */
+  readonly on_device?: boolean | undefined;
+  /** Moments and masters, and the reference while it does not score, lie in host memory. Only with on_device. */
+  readonly offload_optimizer?: boolean | undefined;
+  readonly offload_reference?: boolean | undefined;
   readonly with_reference: boolean;
   /** null: a frozen copy of the policy, which shares what is not trained. */
   readonly reference_path: string | null;
@@ -93,21 +102,23 @@ export async function memoryPlan(question: MemoryQuestion): Promise<MemoryPlan> 
 /** The plan for a model whose files have been read. */
 export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan {
   const counts = countsOf(sizes, question);
-  const needed = [
+  const all = [
     ...processParts(question),
     ...weightParts(sizes, question, counts),
     imageCache(sizes, question),
     ...(question.samples ? rolloutParts(sizes, question) : []),
     ...passParts(sizes, question),
   ];
+  const [needed, on_host] = [all.filter((part) => !part.on_host), all.filter((part) => part.on_host)];
   const held = (phase: PlanPhase): number => sumOf(needed.filter(({ held_in }) => held_in.includes(phase)));
   const peak_phase = plan_phases.reduce((a, b) => (held(b) > held(a) ? b : a));
-  const parts = [...needed, fragmentation(needed, peak_phase, question)];
+  const there = [...needed, fragmentation(needed, peak_phase, question)];
   return {
     num_parameters: counts.total + counts.adapter,
     num_trainable_parameters: counts.trained + counts.adapter,
-    parts,
-    ...{ peak_bytes: sumOf(parts.filter(({ held_in }) => held_in.includes(peak_phase))), peak_phase },
+    parts: [...there, ...on_host],
+    ...{ peak_bytes: sumOf(there.filter(({ held_in }) => held_in.includes(peak_phase))), peak_phase },
+    host_bytes: sumOf(on_host),
   };
 }
 

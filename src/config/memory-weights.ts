@@ -36,25 +36,21 @@ export function weightParts(sizes: ModelSizes, question: MemoryQuestion, counts:
   const reference = !with_reference ? 0 : reference_path === null ? trained : total;
   const loaded = with_reference && reference_path === null && question.adapter?.loaded === true ? adapter : 0;
   const always = plan_phases;
+  const stepped = question.offload_optimizer === true ? offloaded : {};
   return [
     ...weights(sizes, question, counts),
     {
-      ...{ name: "moments", bytes: (2 * trainable * float32_bytes) / shares, held_in: always },
+      ...{ name: "moments", bytes: (2 * trainable * float32_bytes) / shares, held_in: always, ...stepped },
       how: `${trainable} trainable parameters x 2 x 4 B${shared}, from the first update on`,
     },
     {
-      ...{ name: "masters", bytes: narrow ? (trained * float32_bytes) / shares : 0, held_in: always },
+      ...{ name: "masters", bytes: narrow ? (trained * float32_bytes) / shares : 0, held_in: always, ...stepped },
       how:
         narrow && trained > 0
           ? `${trained} trainable parameters x 4 B${shared}, from the first update on`
           : "the float32 weights themselves",
     },
-    {
-      ...{ name: "reference", bytes: reference * bytes + loaded * float32_bytes, held_in: always },
-      how: with_reference
-        ? `${reference} parameters x ${bytes} B${loaded === 0 ? "" : `, ${loaded} of the loaded adapter x 4 B`}${reference < total ? "; the others are shared with the policy" : ""}`
-        : "no KL coefficient above 0",
-    },
+    ...referenceParts(question, { copied: reference, loaded, total }),
     {
       ...{ name: "gradients", ...gradients(sizes, question, counts) },
       // One microbatch's gradients take the place of its activations.
@@ -93,6 +89,25 @@ function blockParameters({ language }: ModelSizes): number {
 
 /** Gradients under way at once, elements (GradientReducer, `reduce_bucket_elements`). */
 const under_way = 2 * 2 ** 23;
+
+const offloaded = { on_host: true } as const;
+
+/** `copied` parameters that it does not share with the policy, and a loaded adapter's. */
+function referenceParts(
+  { model, with_reference, offload_reference }: MemoryQuestion,
+  { copied, loaded, total }: Readonly<Record<"copied" | "loaded" | "total", number>>,
+): readonly MemoryPart[] {
+  const bytes = value_bytes[model.dtype];
+  const shared = copied < total ? "; the others are shared with the policy" : "";
+  const of_adapter = loaded === 0 ? "" : `, ${loaded} of the loaded adapter x 4 B`;
+  const how = with_reference ? `${copied} parameters x ${bytes} B${of_adapter}${shared}` : "no KL coefficient above 0";
+  const all = copied * bytes + loaded * float32_bytes;
+  if (offload_reference !== true) return [{ name: "reference", bytes: all, held_in: plan_phases, how }];
+  return [
+    { name: "reference", bytes: all, held_in: ["score"], how: `${how}; on the device while it scores` },
+    { name: "reference at rest", bytes: copied * bytes, held_in: plan_phases, ...offloaded, how },
+  ];
+}
 
 /**
  * A narrower model's are summed in float32 as they come. Where ranks share them, each holds its piece of the sums; of whole ones no more

@@ -8,6 +8,8 @@ import { checkRewards, rewardsSchema } from "./rewards.js";
 import { common, count, optimizerSchema, samplingSchema } from "./sections.js";
 import { splitDataset, unknownSplit } from "./splits.js";
 
+const offload_on_cpu = "has no meaning with device: cpu, where everything is in host memory: leave it out";
+
 type Issue = (path: (string | number)[], message: string) => void;
 
 /** Samples that a program hands over (src/index.ts); a file cannot name them. */
@@ -31,6 +33,8 @@ export const trainConfigSchema = z
       .strictObject({
         /** Weights of the reference; null takes a frozen copy of the model at the start. */
         path: z.string().min(1).nullable().default(null),
+        /** Keep in host memory what it does not share with the policy, and on the device only while it scores; not with device: cpu. */
+        offload: z.boolean().default(false),
       })
       .prefault({}),
     datasets: datasetsSchema,
@@ -72,6 +76,7 @@ export const trainConfigSchema = z
       );
     if (config.reference.path !== null && !needsReference(config.algorithm))
       issue(["reference", "path"], "is never read: every KL coefficient of the algorithm is 0");
+    if (config.reference.offload && config.device === "cpu") issue(["reference", "offload"], offload_on_cpu);
     checkRewards(config.rewards, config.sampling.max_completion_tokens, issue);
   });
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
@@ -113,6 +118,7 @@ function checkCommon(
     | "shard_parameters"
     | "shard_optimizer"
     | "activation_checkpointing"
+    | "optimizer"
   >,
   issue: Issue,
 ): void {
@@ -129,6 +135,7 @@ function checkCommon(
     issue(["deterministic"], "batch_invariant is not there for model.lora: set deterministic: run, or lora: null");
   if (config.deterministic === "batch_invariant" && config.device === "cuda")
     issue(["deterministic"], "batch_invariant is made for the CPU: set device: cpu, or deterministic: run");
+  if (config.optimizer.offload && config.device === "cpu") issue(["optimizer", "offload"], offload_on_cpu);
   const contradiction = loraContradiction(config.model);
   if (contradiction !== undefined) issue(contradiction.path, contradiction.message);
   const { every_steps, splits } = config.evaluate;

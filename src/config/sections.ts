@@ -70,6 +70,11 @@ export const optimizerSchema = z
     /** Share of all optimizer steps. */
     warmup_ratio: z.number().nonnegative().max(1).optional(),
     min_learning_rate_ratio: z.number().nonnegative().max(1).default(0),
+    /**
+     * Keep moments and float32 masters in host memory and step there: a device then holds weights and gradients only. Changes
+     * speed and memory, not the result but for rounding; not with device: cpu, where everything is in host memory.
+     */
+    offload: z.boolean().default(false),
   })
   .refine((o) => o.warmup_steps === undefined || o.warmup_ratio === undefined, {
     path: ["warmup_ratio"],

@@ -36,3 +36,31 @@ export function deviceName(
     );
   return `cuda:${index}`;
 }
+
+/**
+ * The same for an engine: `batch_invariant` is made for the CPU, and where everything is in host memory nothing can be
+ * offloaded to it.
+ * @throws UserError DEVICE_UNAVAILABLE; CONFIG_INVALID for offloading on the CPU
+ */
+export function engineDevice(
+  { device = "cpu", deterministic, offloads }: EngineDeviceOptions,
+  devices = loadAddon().cudaDevices(),
+): string {
+  const choice = device === "auto" && deterministic === "batch_invariant" ? "cpu" : device;
+  const name = deviceName(choice, process.env, devices);
+  if (name === "cpu" && offloads)
+    throw new UserError(
+      "CONFIG_INVALID",
+      "optimizer.offload and reference.offload have no meaning on the CPU, where everything is in host memory",
+      choice === "cpu"
+        ? "Leave them out."
+        : "Leave them out, or run where there is an NVIDIA device that this build can use: `sightloop doctor`.",
+    );
+  return name;
+}
+
+interface EngineDeviceOptions {
+  readonly device?: DeviceChoice | undefined;
+  readonly deterministic: "run" | "batch_invariant";
+  readonly offloads: boolean;
+}

@@ -77,6 +77,8 @@ export interface OptimizerOptions {
   readonly total_steps: number;
   /** The schedule ends at this share of `learning_rate`. */
   readonly min_learning_rate_ratio: number;
+  /** Keep moments and float32 masters in host memory, and step there. Absent: no. Not on the CPU. */
+  readonly offload?: boolean | undefined;
 }
 
 /**
@@ -102,6 +104,8 @@ export interface EngineOptions {
   readonly reference_path: string | null;
   /** Keep a reference at all: needed by `score(..., "reference")`. */
   readonly with_reference: boolean;
+  /** Between scores, keep in host memory what it does not share with the policy. Absent: no. Not on the CPU. */
+  readonly offload_reference?: boolean | undefined;
   readonly dtype: Dtype;
   /** Where weights lie and everything is computed; absent: cpu. */
   readonly device?: DeviceChoice | undefined;

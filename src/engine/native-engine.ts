@@ -3,7 +3,7 @@ import type { PromptBatch } from "../batches/prompt.js";
 import type { RolloutBatch, Scores } from "../batches/rollout.js";
 import type { TrajectoryBatch } from "../batches/trajectory.js";
 import { type Addon, defaultThreads, type EngineHandle, loadAddon, type StopSource } from "./addon.js";
-import { deviceName } from "./device.js";
+import { engineDevice } from "./device.js";
 import { promptColumns, rolloutColumns, scoresBatch, tokenFloats, trajectoryColumns } from "./columns.js";
 import type {
   Activations,
@@ -43,9 +43,8 @@ export async function openEngine(
   return new NativeEngine(addon, engine, model, options);
 }
 
-/** `batch_invariant` is made for the CPU. */
-const deviceOf = ({ device = "cpu", deterministic }: EngineOptions): string =>
-  deviceName(device === "auto" && deterministic === "batch_invariant" ? "cpu" : device);
+const deviceOf = ({ optimizer, offload_reference, ...options }: EngineOptions): string =>
+  engineDevice({ ...options, offloads: optimizer.offload === true || offload_reference === true });
 
 class NativeEngine implements Engine {
   readonly model: ModelInfo;

@@ -9,6 +9,7 @@ import type { Processor } from "./data/processor.js";
 export interface Needs {
   readonly algorithm: AlgorithmOptions;
   readonly with_reference: boolean;
+  readonly offload_reference?: boolean | undefined;
   readonly reference_path: string | null;
   readonly update_epochs: number;
   readonly max_completion_tokens: number;
@@ -29,6 +30,7 @@ export function engineOptions(
     model_path: path,
     reference_path: needs.reference_path,
     with_reference: needs.with_reference,
+    offload_reference: needs.offload_reference,
     dtype,
     device: config.device,
     image_processor: processor.image_processor,

@@ -1,14 +1,14 @@
 import { needsReference } from "../config/algorithms.js";
 import { availableMemory } from "../config/available-memory.js";
 import { adapterSizes, type AdapterSizes } from "../config/lora.js";
-import { checkFits } from "../config/memory-fit.js";
+import { type Available, checkFits } from "../config/memory-fit.js";
 import { type MemoryPlan, type MemoryQuestion, planOf, type PromptSizes } from "../config/memory-plan.js";
 import { readModelSizes } from "../config/model-sizes.js";
 import type { SftConfig, TrainConfig } from "../config/schema.js";
 import { splitDataset } from "../config/splits.js";
 import { listValues, stringLists } from "../batches/columns.js";
 import { loadAddon } from "../engine/addon.js";
-import { deviceName } from "../engine/device.js";
+import { engineDevice } from "../engine/device.js";
 import type { DecodedImage, ImageGrid } from "../engine/engine.js";
 import { smartResize } from "../engine/smart-resize.js";
 import { alone, type Ranks } from "../ranks/ranks.js";
@@ -41,13 +41,18 @@ export async function planMemory(
 ): Promise<Planned> {
   const sizes = await readModelSizes(config.model.path);
   const addon = loadAddon(); // so that what libtorch takes is seen
-  const device_bytes = addon.freeDeviceBytes(deviceName(config.device));
+  const offload = offloadOf(config);
+  const offloads = offload.offload_optimizer || offload.offload_reference;
+  const device_bytes = addon.freeDeviceBytes(engineDevice({ ...config, offloads }));
   const { lora } = config.model;
   const adapter = lora === null ? undefined : await adapterSizes(sizes, lora);
   const prompt_sizes = await promptSizes(config, processor, samples);
   const on_host = questionOf(config, prompt_sizes, adapter, ranks.world_size);
-  const question = device_bytes === null ? on_host : onDevice(on_host);
-  const available = (): number => device_bytes ?? availableMemory() / ranks.local_world_size + resident();
+  const question = device_bytes === null ? on_host : onDevice({ ...on_host, ...offload });
+  const available = (): Available => {
+    const of_host = availableMemory() / ranks.local_world_size;
+    return device_bytes === null ? { bytes: of_host + resident() } : { bytes: device_bytes, host_bytes: of_host };
+  };
   const plan = planOf(sizes, question);
   return {
     plan,
@@ -60,7 +65,12 @@ export async function planMemory(
 /** What of it lies on an NVIDIA device: neither Node nor images, but CUDA's context and workspaces. */
 const onDevice = (question: MemoryQuestion): MemoryQuestion => ({
   ...question,
-  ...{ process_bytes: cuda_context_bytes, image_cache_bytes: 0, pack_weights: false },
+  ...{ on_device: true, process_bytes: cuda_context_bytes, image_cache_bytes: 0, pack_weights: false },
+});
+
+const offloadOf = (config: TrainConfig | SftConfig) => ({
+  offload_optimizer: config.optimizer.offload,
+  offload_reference: "reference" in config && config.reference.offload && needsReference(config.algorithm),
 });
 
 function questionOf(

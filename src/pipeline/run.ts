@@ -45,7 +45,8 @@ async function* trainEvents(
   const with_reference = needsReference(algorithm);
   const needs = {
     algorithm: engineAlgorithm(algorithm, max_completion_tokens),
-    ...{ with_reference, reference_path: config.reference.path, update_epochs: config.update_epochs },
+    ...{ with_reference, reference_path: config.reference.path, offload_reference: config.reference.offload },
+    update_epochs: config.update_epochs,
     ...{ max_completion_tokens, max_concurrent_completions, kv_block_size },
   };
   const rewards = withHashes(

@@ -16,6 +16,8 @@ const harmless = [
   "activation_checkpointing",
   "shard_optimizer",
   "shard_parameters",
+  "optimizer.offload",
+  "reference.offload",
   "reward_timeout_ms",
   "reward_workers",
   "trackers",

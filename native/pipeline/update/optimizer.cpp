@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pipeline/update/adamw.h"
+
 namespace sightloop::update {
 
 double learning_rate(const OptimizerOptions& options, int64_t step) {
@@ -24,7 +26,7 @@ at::Tensor Optimizer::Held::own() const {
 
 at::Tensor Optimizer::Held::stepped() {
   if (!narrow()) return own();
-  if (!master.defined()) master = own().detach().to(at::kFloat);
+  if (!master.defined()) master = own().detach().to(home, at::kFloat);
   return master;
 }
 
@@ -32,13 +34,16 @@ Optimizer::Optimizer(core::ParameterRegistry& registry, OptimizerOptions options
                      int64_t bucket_elements)
     : registry_(registry), options_(std::move(options)), shards_(shards), reducer_(registry, shards, bucket_elements) {
   for (auto& parameter : registry.all())
-    if (parameter.trainable) held_.push_back({.parameter = &parameter, .piece = shards_.piece(parameter)});
+    if (parameter.trainable)
+      held_.push_back({.parameter = &parameter,
+                       .piece = shards_.piece(parameter),
+                       .home = options_.offload ? at::Device(at::kCPU) : parameter.value.device()});
 }
 
 void Optimizer::allocate() {
   for (auto& held : held_) {
     if (held.exp_avg.defined()) return;
-    const auto options = held.parameter->value.options().dtype(at::kFloat).requires_grad(false);
+    const auto options = at::device(held.home).dtype(at::kFloat);
     held.exp_avg = at::zeros({held.piece.size}, options);
     held.exp_avg_sq = at::zeros({held.piece.size}, options);
   }
@@ -117,27 +122,23 @@ double Optimizer::step(double grad_norm) {
   allocate();
   consecutive_skips_ = 0;
   const double rate = learning_rate(options_, steps_++);
-  std::vector<at::Tensor> values, gradients, exp_avgs, exp_avg_sqs;
-  std::vector<float> updates;
+  std::vector<Stepping> stepped;
+  std::vector<at::Tensor> gradients;
   std::vector<core::Parameter*> touched;
   for (auto& held : held_) {
     if (!held.gradient.defined()) continue;  // a part that this minibatch did not touch: no image, say
-    values.push_back(held.stepped());
+    stepped.push_back({.value = held.stepped(),
+                       .gradient = held.gradient,
+                       .exp_avg = held.exp_avg,
+                       .exp_avg_sq = held.exp_avg_sq,
+                       .compute = held.narrow() ? held.own() : at::Tensor(),
+                       .updates = static_cast<float>(++held.updates)});
     gradients.push_back(held.gradient);
-    exp_avgs.push_back(held.exp_avg);
-    exp_avg_sqs.push_back(held.exp_avg_sq);
     if (!held.parameter->own_piece.defined()) touched.push_back(held.parameter);
-    updates.push_back(static_cast<float>(++held.updates));
   }
-  if (!values.empty()) {
-    const auto steps = at::tensor(updates, at::kFloat).to(values[0].device()).unbind();
-    if (options_.max_grad_norm > 0 && grad_norm > options_.max_grad_norm)
-      at::_foreach_mul_(gradients, options_.max_grad_norm / (grad_norm + 1e-6));
-    at::_fused_adamw_(values, gradients, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, rate, options_.beta1,
-                      options_.beta2, options_.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
-  }
-  for (auto& held : held_)
-    if (held.gradient.defined() && held.narrow()) held.own().copy_(held.master);
+  if (!gradients.empty() && options_.max_grad_norm > 0 && grad_norm > options_.max_grad_norm)
+    at::_foreach_mul_(gradients, options_.max_grad_norm / (grad_norm + 1e-6));
+  options_.offload ? adamw_on_host(stepped, options_, rate) : adamw(stepped, options_, rate);
   shards_.gather(touched);
   clear_gradients();
   return rate;

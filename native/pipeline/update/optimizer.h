@@ -21,6 +21,8 @@ struct OptimizerOptions {
   std::string schedule;  // constant | linear | cosine
   int64_t warmup_steps, total_steps;
   double min_learning_rate_ratio;
+  bool offload =
+      false;  // moments and float32 masters stay in host memory and are stepped there; not for weights on the host
 };
 
 // Learning rate of optimizer step `step` (from 0): linear up to the full rate at the end of warm-up, then constant,
@@ -75,6 +77,7 @@ class Optimizer {
   struct Held {
     core::Parameter* parameter;
     Piece piece;
+    at::Device home;                           // of moments and master
     at::Tensor gradient = {};                  // reduced; undefined for none
     at::Tensor exp_avg = {}, exp_avg_sq = {};  // undefined until the first step
     at::Tensor master = {};  // only where the parameter is narrower than float32, and once it has been stepped

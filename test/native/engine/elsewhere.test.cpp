@@ -65,6 +65,14 @@ nlohmann::json options_for(const std::string& family, const std::string& device,
   return options;
 }
 
+nlohmann::json offloaded(const nlohmann::json& changes) {
+  auto given = changes.is_null() ? nlohmann::json::object() : changes;
+  given["offload_reference"] = true;
+  given["optimizer"] = options_for("", "", {})["optimizer"];
+  given["optimizer"]["offload"] = true;
+  return given;
+}
+
 struct Run {
   engine::Engine engine;
   batches::PromptBatch prompts;
@@ -194,34 +202,83 @@ DOCTEST_TEST_CASE("on another device: the same log-probs, gradients and updates"
       {"trainable", {{"train_vision_tower", false}, {"train_connector", false}, {"train_language_model", true}}}};
   const nlohmann::json changes[] = {{}, {{"activation_checkpointing", true}}, lora};
   for (const auto* family : kFamilies)
-    for (const auto& change : changes) {
-      const auto given = change.is_null() ? nlohmann::json::object() : change;
-      DOCTEST_CAPTURE(family);
-      DOCTEST_CAPTURE(given.dump());
-      Run host(family, "cpu", given), device(family, other_device(), given);
-      check_update(host, device, 2e-5);
+    for (const auto& change : changes)
+      for (const bool offloads : {false, true}) {
+        const auto given = change.is_null() ? nlohmann::json::object() : change;
+        DOCTEST_CAPTURE(family);
+        DOCTEST_CAPTURE(given.dump());
+        DOCTEST_CAPTURE(offloads);
+        Run host(family, "cpu", given), device(family, other_device(), offloads ? offloaded(given) : given);
+        check_update(host, device, 2e-5);
+      }
+}
+
+DOCTEST_TEST_CASE("offloaded: the reference is on the device only while it is awake, and what it shares is held once") {
+  const auto family = std::string("qwen2_5_vl");
+  const nlohmann::json language = {
+      {"trainable", {{"train_vision_tower", false}, {"train_connector", false}, {"train_language_model", true}}}};
+  const auto folder = checkpoint_of(family);
+  const auto config = sightloop::models::read_config(folder);
+  for (const bool own : {false, true}) {
+    auto changes = offloaded(language);
+    if (own) changes["reference_path"] = folder;
+    const auto options = engine::parse_engine_options(options_for(family, other_device(), changes));
+    const auto policy = sightloop::models::load(folder, options.storage, {});
+    for (auto& parameter : policy->parameters().all())
+      parameter.trainable = parameter.part == sightloop::core::Part::language_model;
+    const engine::Reference reference(options, *policy, config, std::nullopt, {});
+    const auto awake = reference.awake();
+    for (size_t i = 0; i < policy->parameters().all().size(); ++i) {
+      const auto& original = policy->parameters().all()[i];
+      const auto &resting = reference.resting().parameters().all()[i].value,
+                 &computing = awake->parameters().all()[i].value;
+      const bool copied = own || original.trainable;
+      DOCTEST_CHECK(resting.is_cpu() == copied);
+      DOCTEST_CHECK(computing.device() == original.value.device());
+      DOCTEST_CHECK((computing.const_data_ptr() == original.value.const_data_ptr()) == !copied);
+      DOCTEST_CHECK(at::equal(computing.cpu(), original.value.cpu()));
     }
+  }
+}
+
+DOCTEST_TEST_CASE("offloaded: a loaded adapter's reference; where everything is on the host it is refused") {
+  const auto folder = std::filesystem::temp_directory_path() / "sightloop-elsewhere-adapter";
+  std::filesystem::create_directories(folder);
+  nlohmann::json lora = {
+      {"lora", {{"rank", 4}, {"alpha", 8.0}, {"targets", "all_linear"}}},
+      {"trainable", {{"train_vision_tower", false}, {"train_connector", false}, {"train_language_model", true}}}};
+  Run trained("qwen2_vl", "cpu", lora);
+  trained.engine.update(trained.trajectories(trained.sample()), 1, 0, {}, {});
+  trained.engine.save_adapter(folder.string());
+  lora["lora"] = {{"path", folder.string()}};
+  Run host("qwen2_vl", "cpu", lora), device("qwen2_vl", other_device(), offloaded(lora));
+  std::filesystem::remove_all(folder);
+  check_update(host, device, 2e-5);
+  DOCTEST_CHECK(device.engine.memory().reference_bytes == host.engine.memory().reference_bytes);
+  DOCTEST_CHECK_THROWS(Run("qwen2_vl", "cpu", offloaded({})));
 }
 
 DOCTEST_TEST_CASE("on another device: bfloat16 weights, float32 masters; state saved there goes on here") {
   const nlohmann::json narrow = {{"dtype", "bfloat16"}};
-  Run device("qwen2_5_vl", other_device(), narrow), host("qwen2_5_vl", "cpu", narrow);
-  const auto rollouts = device.sample();
-  const auto batch = device.trajectories(rollouts);
-  for (int step = 0; step < 2; ++step) device.engine.update(batch, 1, 0, {}, {});
-  const auto folder = std::filesystem::temp_directory_path() / "sightloop-elsewhere";
-  std::filesystem::create_directories(folder);
-  device.engine.save_state(folder.string());
-  host.engine.load_state(folder.string(), {});
-  std::filesystem::remove_all(folder);
-  const auto here = host.engine.score(rollouts, engine::Which::policy, 1, {}).logprobs;
-  const auto there = device.engine.score(rollouts, engine::Which::policy, 1, {}).logprobs;
-  const auto difference = (here - there).abs();
-  DOCTEST_CHECK(difference.max().item<double>() < 0.2);
-  DOCTEST_CHECK(difference.mean().item<double>() < 0.03);
-  host.engine.update(batch, 1, 0, {}, {});
-  DOCTEST_CHECK(host.engine.update(batch, 1, 0, {}, {}).optimizer_step ==
-                device.engine.update(batch, 1, 0, {}, {}).optimizer_step + 2);
-  DOCTEST_CHECK(device.engine.inspect(device.prompts).size() == 3);
-  DOCTEST_CHECK(device.engine.memory().optimizer_bytes == host.engine.memory().optimizer_bytes);
+  for (const bool offloads : {false, true}) {
+    Run device("qwen2_5_vl", other_device(), offloads ? offloaded(narrow) : narrow), host("qwen2_5_vl", "cpu", narrow);
+    const auto rollouts = device.sample();
+    const auto batch = device.trajectories(rollouts);
+    for (int step = 0; step < 2; ++step) device.engine.update(batch, 1, 0, {}, {});
+    const auto folder = std::filesystem::temp_directory_path() / "sightloop-elsewhere";
+    std::filesystem::create_directories(folder);
+    device.engine.save_state(folder.string());
+    host.engine.load_state(folder.string(), {});
+    std::filesystem::remove_all(folder);
+    const auto here = host.engine.score(rollouts, engine::Which::policy, 1, {}).logprobs;
+    const auto there = device.engine.score(rollouts, engine::Which::policy, 1, {}).logprobs;
+    const auto difference = (here - there).abs();
+    DOCTEST_CHECK(difference.max().item<double>() < 0.2);
+    DOCTEST_CHECK(difference.mean().item<double>() < 0.03);
+    host.engine.update(batch, 1, 0, {}, {});
+    DOCTEST_CHECK(host.engine.update(batch, 1, 0, {}, {}).optimizer_step ==
+                  device.engine.update(batch, 1, 0, {}, {}).optimizer_step + 2);
+    DOCTEST_CHECK(device.engine.inspect(device.prompts).size() == 3);
+    DOCTEST_CHECK(device.engine.memory().optimizer_bytes == host.engine.memory().optimizer_bytes);
+  }
 }

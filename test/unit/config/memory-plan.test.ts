@@ -152,7 +152,7 @@ describe("a plan that does not fit", () => {
   const refusal = (available: number, changes: Partial<MemoryQuestion> = {}): UserError => {
     const wanted = { ...asked, ...changes };
     try {
-      checkFits(large, wanted, planOf(large, wanted), available);
+      checkFits(large, wanted, planOf(large, wanted), { bytes: available });
     } catch (error) {
       return error as UserError;
     }
@@ -187,7 +187,7 @@ describe("a plan that does not fit", () => {
     expect(refusal(2 ** 20).hint).toContain("No tokens_per_microbatch is small enough");
   });
   test("says nothing if it fits", () => {
-    expect(() => checkFits(large, asked, planOf(large, asked), 2 ** 40)).not.toThrow();
+    expect(() => checkFits(large, asked, planOf(large, asked), { bytes: 2 ** 40 })).not.toThrow();
   });
 });
 
