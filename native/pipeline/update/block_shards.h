@@ -27,15 +27,18 @@ class BlockShards final : public modules::BlockWeights {
   struct Block {
     Bucket bucket;
     at::Tensor own;  // [bucket.width]
-    at::Tensor all;  // [world_size * bucket.width] on its way, or undefined
-    collectives::ProcessGroup::Wait wait;
   };
-  void send(Block& block);
-  void receive(Block& block);
+  void send(size_t block);
+  // What is on its way, or is now sent, goes into the block's weights.
+  void receive(size_t block);
 
   models::Model& model_;
   Shards shards_;
   std::vector<Block> blocks_;
+  // Of a block each, made once: memory that comes and goes would be broken up by what is allocated in between.
+  at::Tensor whole_, arriving_;
+  size_t on_its_way_;  // blocks_.size(): none
+  collectives::ProcessGroup::Wait wait_;
 };
 
 }  // namespace sightloop::update
