@@ -277,6 +277,7 @@ test("a dry run shows values with origins, the batch keys and the memory", () =>
     num_items: 20,
     memory: {
       ...{ num_parameters: 10, num_trainable_parameters: 5, peak_bytes: 2 ** 31, peak_phase: "update" as const },
+      host_bytes: 0,
       parts: [{ name: "weights", bytes: 2 ** 30, how: "10 parameters x 4 B", held_in: plan_phases }],
     },
   });
