@@ -4,6 +4,7 @@
 #include "binding/data_functions.h"
 #include "binding/engine_functions.h"
 #include "binding/engine_thread.h"
+#include "binding/image_functions.h"
 #include "binding/model_functions.h"
 #include "binding/ranks_functions.h"
 #include "binding/rollout_functions.h"
@@ -23,6 +24,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   watch_exit(env);
   sightloop::binding::init_data_functions(env, exports);
   sightloop::binding::init_engine_functions(env, exports);
+  sightloop::binding::init_image_functions(env, exports);
   sightloop::binding::init_model_functions(env, exports);
   sightloop::binding::init_ranks_functions(env, exports);
   sightloop::binding::init_rollout_functions(env, exports);

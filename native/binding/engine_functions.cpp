@@ -13,61 +13,6 @@ namespace {
 
 using Settle = EngineThread::Settle;
 
-// addImages(engine, ids: string[], rgb: Uint8Array[], heights: number[], widths: number[]): Promise<number[][]>
-Napi::Value add_images(const Napi::CallbackInfo& info) {
-  return guarded(info, [&]() -> Napi::Value {
-    struct Image {
-      std::string id;
-      at::Tensor rgb;
-      int64_t height, width;
-    };
-    const auto handle = engine_argument(info, 0);
-    const auto ids = strings(info[1], "ids");
-    const auto rgb = object_argument(info, 2, "rgb"), heights = object_argument(info, 3, "heights"),
-               widths = object_argument(info, 4, "widths");
-    std::vector<Image> images;
-    for (uint32_t i = 0; i < ids.size(); ++i) {
-      images.push_back({.id = ids[i],
-                        .rgb = borrow(rgb.Get(i), at::kByte, "rgb"),
-                        .height = heights.Get(i).ToNumber().Int64Value(),
-                        .width = widths.Get(i).ToNumber().Int64Value()});
-      data::check_pixels(images[i].rgb.numel(), images[i].height, images[i].width, "image " + ids[i]);
-    }
-    return handle->thread.run(info.Env(),
-                              [handle, images](const std::stop_token&) -> Settle {
-                                std::vector<data::GridThw> grids;
-                                for (const auto& image : images)
-                                  grids.push_back(handle->open().add_image(image.id, image.rgb.data_ptr<uint8_t>(),
-                                                                           image.height, image.width));
-                                return [grids](Napi::Env env) {
-                                  auto result = Napi::Array::New(env, grids.size());
-                                  for (uint32_t i = 0; i < grids.size(); ++i) {
-                                    auto grid = Napi::Array::New(env, 3);
-                                    grid[0U] = static_cast<double>(grids[i].t);
-                                    grid[1U] = static_cast<double>(grids[i].h);
-                                    grid[2U] = static_cast<double>(grids[i].w);
-                                    result[i] = grid;
-                                  }
-                                  return result;
-                                };
-                              },
-                              {}, {rgb});
-  });
-}
-
-// pruneImages(engine, keep: string[]): Promise<string[]>   The ids that were dropped.
-Napi::Value prune_images(const Napi::CallbackInfo& info) {
-  const auto handle = engine_argument(info, 0);
-  const auto keep = strings(info[1], "keep");
-  return handle->thread.run(info.Env(), [handle, keep](const std::stop_token&) -> Settle {
-    return [dropped = handle->open().prune_images({keep.begin(), keep.end()})](Napi::Env env) {
-      auto result = Napi::Array::New(env, dropped.size());
-      for (uint32_t i = 0; i < dropped.size(); ++i) result[i] = dropped[i];
-      return result;
-    };
-  });
-}
-
 // score(engine, rollouts, which: "policy" | "reference", temperature, stop): Promise<{ logprobs, entropy }>
 Napi::Value score(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
@@ -174,13 +119,14 @@ Napi::Value update(const Napi::CallbackInfo& info) {
   });
 }
 
-// updateOrder(engine, groups): Promise<Int32Array>
+// updateOrder(engine, groups, optimizer steps ahead): Promise<Int32Array>
 Napi::Value update_order(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto handle = engine_argument(info, 0);
     const auto groups = static_cast<size_t>(number_argument(info, 1, "groups"));
-    return handle->thread.run(info.Env(), [handle, groups](const std::stop_token&) -> Settle {
-      return [order = handle->open().update_order(groups)](Napi::Env env) {
+    const auto ahead = static_cast<int64_t>(number_argument(info, 2, "ahead"));
+    return handle->thread.run(info.Env(), [handle, groups, ahead](const std::stop_token&) -> Settle {
+      return [order = handle->open().update_order(groups, ahead)](Napi::Env env) {
         auto result = Napi::Int32Array::New(env, order.size());
         std::copy(order.begin(), order.end(), result.Data());
         return result;
@@ -242,8 +188,6 @@ void init_engine_functions(Napi::Env env, Napi::Object exports) {
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
-  add("addImages", add_images);
-  add("pruneImages", prune_images);
   add("score", score);
   add("advantages", advantages);
   add("update", update);

@@ -3,7 +3,7 @@
 
 namespace sightloop::binding {
 
-// addImages, pruneImages, score, advantages, update, inspect, inspectGradients. The typed list of the whole addon is
+// score, advantages, update, inspect, inspectGradients. The typed list of the whole addon is
 // src/engine/addon.ts.
 void init_engine_functions(Napi::Env env, Napi::Object exports);
 

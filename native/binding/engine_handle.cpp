@@ -16,6 +16,17 @@ engine::Engine& EngineHandle::open() {
   return *engine;
 }
 
+EngineThread& EngineHandle::beside(Napi::Env env) {
+  if (!beside_ && thread.finished()) return thread;
+  if (!beside_) beside_ = std::make_unique<EngineThread>(env);
+  return *beside_;
+}
+
+void EngineHandle::finish() {
+  thread.finish();
+  if (beside_) beside_->finish();
+}
+
 rollout::Session& SessionHandle::open() {
   TORCH_CHECK(session != nullptr, "the rollout session is closed");
   return *session;

@@ -14,9 +14,16 @@ namespace sightloop::binding {
 struct EngineHandle {
   explicit EngineHandle(Napi::Env env) : thread(env) {}
   std::unique_ptr<engine::Engine> engine;  // null before opening and after closing
-  EngineThread thread;                     // last member: joined before the engine goes
+  EngineThread thread;                     // joined before the engine goes
 
   engine::Engine& open();  // throws if closed
+  // A thread for what does not touch the engine, made when it is first asked for. Once closed, it refuses like `thread`.
+  EngineThread& beside(Napi::Env env);
+  // Ends both, on the JavaScript thread.
+  void finish();
+
+ private:
+  std::unique_ptr<EngineThread> beside_;
 };
 
 // What JavaScript holds as `session`. Destroyed on the engine thread or after it.

@@ -66,7 +66,7 @@ Napi::Value close_engine(const Napi::CallbackInfo& info) {
     handle->engine.reset();
     core::return_freed_memory();
     return [handle](Napi::Env env) {
-      handle->thread.finish();
+      handle->finish();
       return env.Undefined();
     };
   });

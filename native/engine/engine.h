@@ -45,6 +45,9 @@ class Engine {
   ModelInfo model_info() const;
 
   data::GridThw add_image(const std::string& id, const uint8_t* rgb, int64_t height, int64_t width);
+  data::GridThw add_image(const std::string& id, data::PreparedImage image) {
+    return images_.add(id, std::move(image));
+  }
   std::vector<std::string> prune_images(const std::set<std::string>& keep) { return images_.prune(keep); }
 
   // The session reads this engine's weights: it refuses to go on once they have changed.
@@ -54,9 +57,9 @@ class Engine {
   //   returns [L] float32
   at::Tensor advantages(const batches::RolloutBatch& batch, const at::Tensor& rewards,
                         const at::Tensor& policy_logprobs, const at::Tensor& reference_logprobs);
-  // The order in which the next update takes a batch's groups, in its first epoch.
-  std::vector<size_t> update_order(size_t groups) const {
-    return update::group_order(groups, options_.seed, static_cast<uint64_t>(optimizer_->steps()), /*epoch=*/0);
+  // The order in which the next update takes a batch's groups, in its first epoch; or one that comes `ahead` optimizer steps later.
+  std::vector<size_t> update_order(size_t groups, int64_t ahead) const {
+    return update::group_order(groups, options_.seed, static_cast<uint64_t>(optimizer_->steps() + ahead), /*epoch=*/0);
   }
   //   own_rows: as update::UpdateOptions
   update::UpdateStats update(const batches::TrajectoryBatch& batch, double temperature, int64_t max_consecutive_skips,

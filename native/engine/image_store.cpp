@@ -6,15 +6,33 @@
 
 namespace sightloop::engine {
 
+int64_t ImageStore::Entry::bytes() const {
+  int64_t bytes = 0;
+  for (const auto* tensor : {&image.pixels, &patches, &features})
+    if (tensor->defined()) bytes += static_cast<int64_t>(tensor->nbytes());
+  return bytes;
+}
+
+ImageStore::Entry* ImageStore::touch(const std::string& id) {
+  const auto held = entries_.find(id);
+  if (held == entries_.end()) return nullptr;
+  uses_.splice(uses_.end(), uses_, held->second.use);
+  return &held->second;
+}
+
 data::GridThw ImageStore::add(const std::string& id, const uint8_t* rgb, int64_t height, int64_t width) {
-  if (const auto held = entries_.find(id); held != entries_.end()) {
-    uses_.splice(uses_.end(), uses_, held->second.use);
-    return held->second.image.grid;
-  }
-  auto image = data::resize_image(rgb, height, width, settings_);
-  const auto grid = image.grid;
+  if (const auto* held = touch(id)) return held->image.grid;
+  return add(id, {.resized = data::resize_image(rgb, height, width, settings_), .patches = {}});
+}
+
+data::GridThw ImageStore::add(const std::string& id, data::PreparedImage image) {
+  if (const auto* held = touch(id)) return held->image.grid;
   uses_.push_back(id);
-  entries_.emplace(id, Entry{.image = std::move(image), .features = {}, .use = std::prev(uses_.end())});
+  const auto grid = image.resized.grid;
+  entries_.emplace(id, Entry{.image = std::move(image.resized),
+                             .patches = std::move(image.patches),
+                             .features = {},
+                             .use = std::prev(uses_.end())});
   return grid;
 }
 
@@ -27,8 +45,7 @@ std::vector<std::string> ImageStore::prune(const std::set<std::string>& keep) {
       continue;
     }
     const auto& entry = find(*use);
-    held -=
-        static_cast<int64_t>(entry.image.pixels.nbytes() + (entry.features.defined() ? entry.features.nbytes() : 0));
+    held -= entry.bytes();
     entries_.erase(*use);
     dropped.push_back(*use);
     use = uses_.erase(use);
@@ -48,7 +65,10 @@ at::Tensor ImageStore::features(const models::Model& model, const std::vector<st
     const at::NoGradGuard no_grad;
     for (const auto& id : distinct) {
       auto& entry = find(id);
-      if (!entry.features.defined()) entry.features = encode(model, {id}).cpu();
+      if (!entry.features.defined()) {
+        entry.features = encode(model, {id}).cpu();
+        entry.patches = at::Tensor();
+      }
       parts.push_back(entry.features);
     }
   } else {
@@ -67,9 +87,10 @@ at::Tensor ImageStore::encode(const models::Model& model, const std::vector<std:
   std::vector<at::Tensor> patches;
   std::vector<models::GridThw> grids;
   for (const auto& id : ids) {
-    const auto& image = find(id).image;
-    patches.push_back(data::patchify(image.pixels, settings_));
-    grids.push_back({image.grid.t, image.grid.h, image.grid.w});
+    const auto& entry = find(id);
+    patches.push_back(entry.patches.defined() ? entry.patches : data::patchify(entry.image.pixels, settings_));
+    const auto& grid = entry.image.grid;
+    grids.push_back({grid.t, grid.h, grid.w});
   }
   num_encoded_ += static_cast<int64_t>(ids.size());
   return model.encode_images(at::cat(patches), grids, nullptr);
@@ -77,9 +98,7 @@ at::Tensor ImageStore::encode(const models::Model& model, const std::vector<std:
 
 int64_t ImageStore::bytes() const {
   int64_t bytes = 0;
-  for (const auto& [id, entry] : entries_)
-    bytes +=
-        static_cast<int64_t>(entry.image.pixels.nbytes() + (entry.features.defined() ? entry.features.nbytes() : 0));
+  for (const auto& [id, entry] : entries_) bytes += entry.bytes();
   return bytes;
 }
 

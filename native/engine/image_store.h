@@ -21,6 +21,7 @@ class ImageStore {
 
   // Resizes rgb [height, width, 3] unless the id is held; either way the image counts as just used.
   data::GridThw add(const std::string& id, const uint8_t* rgb, int64_t height, int64_t width);
+  data::GridThw add(const std::string& id, data::PreparedImage image);
   data::GridThw grid(const std::string& id) const { return find(id).image.grid; }
   // Drops the least recently added images outside `keep` until the store is within its budget; returns what went.
   std::vector<std::string> prune(const std::set<std::string>& keep);
@@ -36,9 +37,13 @@ class ImageStore {
  private:
   struct Entry {
     data::ResizedImage image;
+    at::Tensor patches;   // cut ahead, until the first encoding that is kept; or undefined
     at::Tensor features;  // [M, D] on the host, or undefined
     std::list<std::string>::iterator use;
+
+    int64_t bytes() const;
   };
+  Entry* touch(const std::string& id);  // null if it is not held
   const Entry& find(const std::string& id) const;
   Entry& find(const std::string& id) { return const_cast<Entry&>(std::as_const(*this).find(id)); }
   at::Tensor encode(const models::Model& model, const std::vector<std::string>& ids);

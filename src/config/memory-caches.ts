@@ -3,6 +3,11 @@ import { concurrent, trainsVision } from "./memory-passes.js";
 import { type MemoryPart, type MemoryQuestion, plan_phases } from "./memory-plan.js";
 import type { ModelSizes } from "./model-sizes.js";
 
+const float32_bytes = 4;
+
+/** Of patches that are cut ahead, about: images beyond it are cut when they are needed. */
+export const cut_ahead_bytes = 2 ** 29;
+
 /** Blocks that hold a position: of each prompt once, and of every completion. What is only reserved is not resident. */
 export function kvCache(sizes: ModelSizes, question: MemoryQuestion): MemoryPart {
   const { kv_width, blocks: layers } = sizes.language;
@@ -31,4 +36,20 @@ export function imageCache(sizes: ModelSizes, question: MemoryQuestion): MemoryP
     bytes: Math.max(step, Math.min(question.image_cache_bytes, bytes_of(num_images))),
     how: `pixels${features === 0 ? "" : " and features"} of ${num_images} images, at most image_cache_bytes or one step's`,
   };
+}
+
+/** Pixels of the next step's images, and patches of a frozen tower's up to a limit (src/pipeline/data/images-ahead.ts). */
+export function imagesAhead(sizes: ModelSizes, question: MemoryQuestion): readonly MemoryPart[] {
+  const { patches } = question.prompts;
+  const { vision } = sizes;
+  if (question.prefetch_images !== true || vision === undefined || patches === 0) return [];
+  const pixels = question.prompts_per_step * patches * vision.pixel_bytes;
+  const cut = trainsVision(question) ? 0 : question.prompts_per_step * patches * vision.patch_elements * float32_bytes;
+  return [
+    {
+      ...{ name: "images ahead", bytes: pixels + Math.min(cut, cut_ahead_bytes), held_in: plan_phases },
+      ...(question.on_device === true && { on_host: true as const }),
+      how: `pixels${cut === 0 ? "" : " and patches"} of one step's images, prepared beside the one before`,
+    },
+  ];
 }

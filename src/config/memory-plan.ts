@@ -1,5 +1,5 @@
 import { forwardBytes, updateBytes, value_bytes } from "./activation-memory.js";
-import { imageCache, kvCache } from "./memory-caches.js";
+import { imageCache, imagesAhead, kvCache } from "./memory-caches.js";
 import type { AdapterSizes } from "./lora.js";
 import { concurrent, microbatches, prefillPass, prefill_tokens } from "./memory-passes.js";
 import { countsOf, weightParts } from "./memory-weights.js";
@@ -65,6 +65,8 @@ export interface MemoryQuestion {
   readonly activation_checkpointing: boolean;
   readonly pack_weights: boolean;
   readonly image_cache_bytes: number;
+  /** The next step's images are prepared ahead. */
+  readonly prefetch_images?: boolean | undefined;
   /** Ranks that hold one copy of moments and masters between them; 1: this process holds all. */
   readonly optimizer_shares: number;
   /** Ranks that hold one copy of the decoder's blocks between them while an update runs; 1: each holds all. */
@@ -106,6 +108,7 @@ export function planOf(sizes: ModelSizes, question: MemoryQuestion): MemoryPlan 
     ...processParts(question),
     ...weightParts(sizes, question, counts),
     imageCache(sizes, question),
+    ...imagesAhead(sizes, question),
     ...(question.samples ? rolloutParts(sizes, question) : []),
     ...passParts(sizes, question),
   ];

@@ -183,6 +183,11 @@ export const common = {
   activation_checkpointing: z.boolean().default(false),
   /** Bytes of resized images and vision features kept between steps. */
   image_cache_bytes: size.default(2 ** 30),
+  /**
+   * Prepare the images of the next step while the engine works on this one. null: where that is not on the CPU, whose cores the
+   * engine needs itself. Does not change the result.
+   */
+  prefetch_images: z.boolean().nullable().default(null),
   /** Start even if the predicted peak of memory exceeds what is available; see `--dry-run` for the prediction. */
   ignore_memory_plan: z.boolean().default(false),
   model: modelSchema,

@@ -15,6 +15,7 @@ export type EngineHandle = Handle<"engine">;
 export type SessionHandle = Handle<"session">;
 export type StopSource = Handle<"stop">;
 export type RanksHandle = Handle<"ranks">;
+export type PreparedHandle = Handle<"prepared image">;
 
 export interface PromptColumns {
   readonly prompt_id: BigInt64Array;
@@ -72,6 +73,16 @@ export interface Addon {
     heights: readonly number[],
     widths: readonly number[],
   ): Promise<[number, number, number][]>;
+  prepareImages(
+    engine: EngineHandle,
+    settings: string,
+    cut: boolean,
+    ids: readonly string[],
+    rgb: readonly Uint8Array[],
+    heights: readonly number[],
+    widths: readonly number[],
+  ): Promise<{ prepared: PreparedHandle; grid: [number, number, number] }[]>;
+  addPreparedImage(engine: EngineHandle, id: string, prepared: PreparedHandle): Promise<void>;
   pruneImages(engine: EngineHandle, keep: readonly string[]): Promise<string[]>;
   rolloutOpen(engine: EngineHandle, sampling: string): Promise<SessionHandle>;
   rolloutAdd(session: SessionHandle, prompts: PromptColumns, completions_per_prompt: number): Promise<void>;
@@ -98,7 +109,7 @@ export interface Addon {
     own_rows: Uint8Array | null,
     stop: Stop,
   ): Promise<UpdateStats>;
-  updateOrder(engine: EngineHandle, groups: number): Promise<Int32Array>;
+  updateOrder(engine: EngineHandle, groups: number, ahead: number): Promise<Int32Array>;
   saveModel(engine: EngineHandle, folder: string): Promise<void>;
   saveAdapter(engine: EngineHandle, folder: string): Promise<void>;
   saveState(engine: EngineHandle, folder: string): Promise<void>;

@@ -2,7 +2,7 @@ import type { PromptBatch } from "../batches/prompt.js";
 import type { RolloutBatch, Scores } from "../batches/rollout.js";
 import type { TrajectoryBatch } from "../batches/trajectory.js";
 import type { Divergence } from "../errors.js";
-import type { RanksHandle } from "./addon.js";
+import type { PreparedHandle, RanksHandle } from "./addon.js";
 import type { DeviceChoice } from "./device.js";
 import type { AlgorithmOptions } from "./algorithm-options.js";
 
@@ -30,6 +30,12 @@ export interface DecodedImage {
   readonly rgb: Uint8Array;
   readonly height: number;
   readonly width: number;
+}
+
+/** An image resized ahead, for one engine; `addPrepared` gives it over, once. */
+export interface PreparedImage {
+  readonly grid: ImageGrid;
+  readonly prepared: PreparedHandle;
 }
 
 /** Where an image's tokens come from: patches (t, h, w) after resizing, and the number of image tokens. */
@@ -346,6 +352,12 @@ export interface Engine extends AsyncDisposable {
 
   /** Resizes and keeps images, by id; an id already held is not computed again. Returns grids in the order given. */
   addImages(images: readonly DecodedImage[]): Promise<readonly ImageGrid[]>;
+  /**
+   * The same beside what the engine does, on a thread of its own, for `addPrepared`. `cut`: into patches as well, which take four
+   * bytes a value until the image's features are computed.
+   */
+  prepareImages(images: readonly DecodedImage[], cut: boolean): Promise<readonly PreparedImage[]>;
+  addPrepared(images: readonly PreparedImage[]): Promise<void>;
   /** The grid of a held image, or undefined. */
   imageGrid(id: string): ImageGrid | undefined;
   /** Drops the least recently added images not in `keep` until the cache is within `image_cache_bytes`. */
@@ -374,8 +386,11 @@ export interface Engine extends AsyncDisposable {
    */
   update(trajectories: TrajectoryBatch, options?: UpdateOptions): Promise<UpdateStats>;
 
-  /** In which order the next update takes the groups of a batch: minibatches are runs of it. By group, from 0. */
-  updateOrder(groups: number): Promise<Int32Array>;
+  /**
+   * In which order the next update takes the groups of a batch: minibatches are runs of it. By group, from 0. Or the order of one
+   * that comes `ahead` optimizer steps later.
+   */
+  updateOrder(groups: number, ahead?: number): Promise<Int32Array>;
 
   /**
    * Writes model.safetensors (in the engine's dtype, an adapter merged in) and config.json into an existing folder; tokenizer

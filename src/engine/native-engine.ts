@@ -17,12 +17,14 @@ import type {
   ModelInfo,
   OpenOptions,
   PolicyScores,
+  PreparedImage,
   Rewards,
   RolloutSession,
   SamplingOptions,
   UpdateOptions,
   UpdateStats,
 } from "./engine.js";
+import { EngineImages } from "./engine-images.js";
 import { callNative } from "./native-call.js";
 import { type Meaning, meanings } from "./native-error.js";
 import { NativeRolloutSession } from "./rollout-session.js";
@@ -50,45 +52,34 @@ class NativeEngine implements Engine {
   readonly model: ModelInfo;
   readonly #addon: Addon;
   readonly #handle: EngineHandle;
-  readonly #options: EngineOptions;
-  readonly #grids = new Map<string, ImageGrid>();
+  readonly #images: EngineImages;
   #closed: Promise<void> | undefined;
 
   constructor(addon: Addon, handle: EngineHandle, model: ModelInfo, options: EngineOptions) {
     this.#addon = addon;
     this.#handle = handle;
     this.model = model;
-    this.#options = options;
+    this.#images = new EngineImages(addon, handle, options.image_processor);
   }
 
-  async addImages(images: readonly DecodedImage[]): Promise<readonly ImageGrid[]> {
-    const merged = this.#options.image_processor.merge_size ** 2;
-    const grids = await this.#call(
-      () =>
-        this.#addon.addImages(
-          this.#handle,
-          images.map(({ id }) => id),
-          images.map(({ rgb }) => rgb),
-          images.map(({ height }) => height),
-          images.map(({ width }) => width),
-        ),
-      meanings.images,
-    );
-    return grids.map((image_grid_thw, i) => {
-      const [t, h, w] = image_grid_thw;
-      const grid = { id: images[i]!.id, image_grid_thw, num_tokens: (t * h * w) / merged };
-      this.#grids.set(grid.id, grid);
-      return grid;
-    });
+  addImages(images: readonly DecodedImage[]): Promise<readonly ImageGrid[]> {
+    return this.#images.add(images);
+  }
+
+  prepareImages(images: readonly DecodedImage[], cut: boolean): Promise<readonly PreparedImage[]> {
+    return this.#images.prepare(images, cut);
+  }
+
+  addPrepared(images: readonly PreparedImage[]): Promise<void> {
+    return this.#images.addPrepared(images);
   }
 
   imageGrid(id: string): ImageGrid | undefined {
-    return this.#grids.get(id);
+    return this.#images.grid(id);
   }
 
-  async pruneImages(keep: readonly string[]): Promise<void> {
-    const dropped = await this.#call(() => this.#addon.pruneImages(this.#handle, keep), meanings.images);
-    for (const id of dropped) this.#grids.delete(id);
+  pruneImages(keep: readonly string[]): Promise<void> {
+    return this.#images.prune(keep);
   }
 
   rollout(sampling: SamplingOptions, { signal }: Cancellable = {}): RolloutSession {
@@ -168,8 +159,8 @@ class NativeEngine implements Engine {
     );
   }
 
-  updateOrder(groups: number): Promise<Int32Array> {
-    return this.#call(() => this.#addon.updateOrder(this.#handle, groups), meanings.batch);
+  updateOrder(groups: number, ahead = 0): Promise<Int32Array> {
+    return this.#call(() => this.#addon.updateOrder(this.#handle, groups, ahead), meanings.batch);
   }
 
   saveModel(folder: string): Promise<void> {

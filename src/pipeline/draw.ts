@@ -8,6 +8,7 @@ import type { Ranks } from "../ranks/ranks.js";
 import type { ImageFile } from "../reports/image-files.js";
 import type { RowText } from "../reports/rollout-files.js";
 import type { Processor, PromptOptions } from "./data/processor.js";
+import type { ImagesAhead } from "./data/images-ahead.js";
 import { buildPrompts } from "./data/prompts.js";
 import type { PromptStream, StreamedSample } from "./data/stream.js";
 import { promptsOfAll, type RankOf } from "./shares.js";
@@ -32,6 +33,14 @@ export interface DrawOptions extends PromptOptions {
   readonly max_image_pixels?: number | undefined;
   readonly known_images: Map<string, string>;
   readonly signal?: AbortSignal | undefined;
+  /** Images of the next `prompts_per_step` samples are prepared while the engine works on these. */
+  readonly ahead?: Ahead | undefined;
+}
+
+export interface Ahead {
+  readonly images: ImagesAhead;
+  readonly prompts_per_step: number;
+  readonly optimizer_steps_per_step: number;
 }
 
 /** Draws `count` samples and makes prompts of them; undefined if the stream has fewer left. */
@@ -42,11 +51,15 @@ export async function draw(
   count: number,
   options: DrawOptions,
 ): Promise<Drawn | undefined> {
+  const { ahead } = options;
+  await ahead?.images.deliver();
   const samples = await stream.next(count);
   if (samples.length < count) return undefined;
   const stream_end = stream.cursor.drawn;
   const { ranks } = options;
-  const rankOf = await deal(ranks, engine, samples);
+  const dealt = await deal(ranks, engine, count);
+  const rank_of = new Map(samples.map(({ prompt_id }, place) => [prompt_id, dealt[place]!]));
+  const rankOf: RankOf = (prompt_id) => rank_of.get(prompt_id)!;
   const own = samples.filter(({ prompt_id }) => rankOf(prompt_id) === ranks.rank);
   const prompts = await promptsOfAll(
     ranks,
@@ -54,6 +67,7 @@ export async function draw(
     rankOf,
     () => buildPrompts(engine, processor, own, options),
   );
+  ahead?.images.begin(() => upcoming(ranks, engine, stream, ahead));
   const by_id = new Map(samples.map(({ prompt_id, sample }) => [prompt_id, sample]));
   const sample = (prompt_id: number): Sample => {
     const found = by_id.get(prompt_id);
@@ -72,14 +86,24 @@ export async function draw(
   return { prompts, samples, rankOf, stream_end, sample, promptText, images: imageFiles(prompts, samples) };
 }
 
-/** In turn, in the order of the update, so that each minibatch has about as many prompts of every rank. */
-async function deal(ranks: Ranks, engine: Engine, samples: readonly StreamedSample[]): Promise<RankOf> {
-  if (ranks.world_size === 1) return () => 0;
-  const rank_of = new Map<number, number>();
-  (await engine.updateOrder(samples.length)).forEach((group, turn) =>
-    rank_of.set(samples[group]!.prompt_id, turn % ranks.world_size),
-  );
-  return (prompt_id) => rank_of.get(prompt_id)!;
+/** In turn, in the order of the update, so that each minibatch has about as many prompts of every rank. By place in the step. */
+async function deal(ranks: Ranks, engine: Engine, count: number, ahead = 0): Promise<readonly number[]> {
+  const rank_of = new Array<number>(count).fill(0);
+  if (ranks.world_size > 1)
+    (await engine.updateOrder(count, ahead)).forEach((group, turn) => (rank_of[group] = turn % ranks.world_size));
+  return rank_of;
+}
+
+/** This rank's of the samples that the next step is going to draw; fewer if it draws others after all. */
+async function upcoming(
+  ranks: Ranks,
+  engine: Engine,
+  stream: PromptStream,
+  { prompts_per_step, optimizer_steps_per_step }: Ahead,
+): Promise<readonly StreamedSample[]> {
+  const dealt = deal(ranks, engine, prompts_per_step, optimizer_steps_per_step); // asked before this step's updates
+  const [rank_of, samples] = await Promise.all([dealt, stream.upcoming(prompts_per_step)]);
+  return samples.filter((_, place) => rank_of[place] === ranks.rank);
 }
 
 /** Each image of the batch once, under the engine's id. */

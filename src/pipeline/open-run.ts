@@ -21,6 +21,7 @@ import { checkAdapterFolder } from "./adapter-folder.js";
 import { interruptible } from "./interruptible.js";
 import { locateModels } from "./model-folder.js";
 import { planMemory } from "./plan-memory.js";
+import { openAhead } from "./prefetch.js";
 import {
   checkFirstCheckpoint,
   checkpointBytes,
@@ -101,7 +102,7 @@ export async function openRun(
     const cursor = record.resumed?.cursor.data as StreamCursor | undefined;
     const stream = new PromptStream(source, { seed: config.seed, cursor });
     const health = healthMonitor(config.health, await record.history());
-    const made = { ranks, health, processor, files, arithmetic, num_items, splits, record, engine, stream };
+    const made = { ranks, health, processor, files, arithmetic, num_items, splits, record, engine, stream, signal };
     return assembleRun({ config, needs, options, ...made });
   } catch (error) {
     await closeBoth(opened, record);
@@ -132,6 +133,7 @@ interface Parts {
   readonly health: HealthMonitor;
   readonly engine: Engine;
   readonly stream: PromptStream;
+  readonly signal: AbortSignal;
 }
 
 function assembleRun(parts: Parts): OpenRun {
@@ -152,12 +154,12 @@ function assembleRun(parts: Parts): OpenRun {
   } = parts;
   const { max_completion_tokens, max_concurrent_completions, kv_block_size } = needs;
   const known_images = new Map<string, string>();
+  const ahead = openAhead(config, engine, processor, arithmetic, known_images, parts.signal);
   const prompting = {
     system_prompt: config.prompt.system_prompt ?? undefined,
     max_prompt_tokens: config.prompt.max_prompt_tokens,
     max_image_pixels: config.prompt.max_image_pixels,
-    known_images,
-    ranks,
+    ...{ known_images, ranks, ahead },
   };
   return {
     ranks,
@@ -202,6 +204,7 @@ function assembleRun(parts: Parts): OpenRun {
     },
     [Symbol.asyncDispose]: async () => {
       try {
+        await ahead?.images[Symbol.asyncDispose]();
         await stream[Symbol.asyncDispose]();
       } finally {
         await closeBoth(engine, record);

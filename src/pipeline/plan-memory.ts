@@ -14,6 +14,7 @@ import { smartResize } from "../engine/smart-resize.js";
 import { alone, type Ranks } from "../ranks/ranks.js";
 import type { Processor } from "./data/processor.js";
 import { buildPrompts } from "./data/prompts.js";
+import { prefetches } from "./prefetch.js";
 import type { IndexedSamples } from "./data/stream.js";
 
 /** Samples whose prompts are made to see how long prompts are, spread over the training set. */
@@ -83,7 +84,7 @@ function questionOf(
   const shared = {
     process_bytes: resident(),
     ...{ model: config.model, adapter, prompts, prompts_per_step: share(config.prompts_per_step) },
-    optimizer_shares: config.shard_optimizer ? world_size : 1,
+    ...{ optimizer_shares: config.shard_optimizer ? world_size : 1, prefetch_images: prefetches(config) },
     parameter_shares: config.shard_parameters ? world_size : 1,
     ...{ tokens_per_microbatch: config.tokens_per_microbatch, image_cache_bytes: config.image_cache_bytes },
     ...{ activation_checkpointing: config.activation_checkpointing, pack_weights: config.pack_weights },

@@ -13,6 +13,7 @@ const harmless = [
   "health",
   "parity",
   "image_cache_bytes",
+  "prefetch_images",
   "activation_checkpointing",
   "shard_optimizer",
   "shard_parameters",

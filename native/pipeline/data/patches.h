@@ -46,6 +46,12 @@ struct ResizedImage {
   GridThw grid;
 };
 
+// An image as an engine takes it. With its patches, cut ahead, the first encoding need not cut them.
+struct PreparedImage {
+  ResizedImage resized;
+  at::Tensor patches;  // of patchify, or undefined
+};
+
 // rgb [height, width, 3] uint8, contiguous -> the image at the size smart_resize chooses.
 ResizedImage resize_image(const uint8_t* rgb, int64_t height, int64_t width, const ImageProcessorSettings& settings);
 

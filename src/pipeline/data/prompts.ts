@@ -74,16 +74,27 @@ function naming<T>(sample: Sample, run: () => T): T {
 
 const ownerOf = ({ id }: Sample): string => `sample ${JSON.stringify(id)}`;
 
-/** The grid of every source, after the engine holds its image. */
-async function holdImages(
+/** Content hashes of images that samples bring with them, so that none is computed twice. */
+const hashed = new WeakMap<ImageSource, string>();
+
+/**
+ * The grid of every source, after the engine holds its image.
+ * @throws UserError IMAGE_INVALID or FILE_NOT_FOUND naming the sample
+ */
+export async function holdImages(
   engine: ImageEngine,
   samples: readonly StreamedSample[],
-  { known_images: known = new Map<string, string>(), max_image_pixels = MAX_IMAGE_PIXELS, signal }: BuildPromptsOptions,
+  {
+    known_images: known = new Map<string, string>(),
+    max_image_pixels = MAX_IMAGE_PIXELS,
+    signal,
+  }: Omit<BuildPromptsOptions, "max_prompt_tokens">,
 ): Promise<ReadonlyMap<ImageSource, ImageGrid>> {
   const grids = new Map<ImageSource, ImageGrid>();
   const wanted = samples.flatMap(({ sample }) => sample.images.map((source) => [source, ownerOf(sample)] as const));
   const queue = wanted.filter(([source]) => {
-    const grid = "path" in source && known.has(source.path) ? engine.imageGrid(known.get(source.path)!) : undefined;
+    const id = "path" in source ? known.get(source.path) : hashed.get(source);
+    const grid = id === undefined ? undefined : engine.imageGrid(id);
     if (grid !== undefined) grids.set(source, grid);
     return grid === undefined;
   });
@@ -104,6 +115,7 @@ async function holdImages(
       if (grid === undefined) throw new Error(`the engine does not hold image ${id}, which it was given`);
       grids.set(source, grid);
       if ("path" in source) known.set(source.path, id);
+      else hashed.set(source, id);
     });
   }
   return grids;

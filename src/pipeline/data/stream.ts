@@ -30,6 +30,10 @@ export interface StreamCursor {
 export class PromptStream implements AsyncDisposable {
   readonly #draw: (position: number) => Promise<Sample | undefined>;
   readonly #close: () => Promise<void>;
+  /** Whether samples can be asked for before they are drawn. */
+  readonly #looks_ahead: boolean;
+  /** By position: read already, and not handed out yet. */
+  readonly #ahead = new Map<number, Sample>();
   #drawn: number;
 
   constructor(source: SampleSource, options: { readonly seed: number; readonly cursor?: StreamCursor | undefined }) {
@@ -40,6 +44,7 @@ export class PromptStream implements AsyncDisposable {
         `cursor.json: the data stream cannot go on from ${JSON.stringify(options.cursor)}`,
         "Delete that checkpoint's folder to go on from the one before it.",
       );
+    this.#looks_ahead = isIndexed(source);
     [this.#draw, this.#close] = isIndexed(source)
       ? [shuffled(source, options.seed), async () => {}]
       : inOrder(source, this.#drawn);
@@ -53,10 +58,28 @@ export class PromptStream implements AsyncDisposable {
   async next(count: number): Promise<readonly StreamedSample[]> {
     const samples: StreamedSample[] = [];
     while (samples.length < count) {
-      const sample = await this.#draw(this.#drawn);
+      const sample = this.#ahead.get(this.#drawn) ?? (await this.#draw(this.#drawn));
       if (sample === undefined) break;
       checkSample(sample, this.#drawn);
+      this.#ahead.delete(this.#drawn);
       samples.push({ prompt_id: this.#drawn++, sample });
+    }
+    return samples;
+  }
+
+  /**
+   * The samples that come next, read ahead and kept until `next` hands them out; it hands out the same. None where the source
+   * can only be gone through. One that cannot be read ends them: `next` will say why, in its time.
+   */
+  async upcoming(count: number): Promise<readonly StreamedSample[]> {
+    const samples: StreamedSample[] = [];
+    const begin = this.#drawn;
+    if (!this.#looks_ahead) return samples;
+    for (let position = begin; position < begin + count; ++position) {
+      const sample = this.#ahead.get(position) ?? (await this.#draw(position).catch(() => undefined));
+      if (sample === undefined) break;
+      if (position >= this.#drawn) this.#ahead.set(position, sample);
+      samples.push({ prompt_id: position, sample });
     }
     return samples;
   }

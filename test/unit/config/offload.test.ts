@@ -134,6 +134,20 @@ describe("on the CPU it is refused", () => {
   });
 });
 
+test("images prepared ahead count as host memory, patches up to a limit and only of a frozen tower", () => {
+  const block = { blocks: 1, width: 8, kv_width: 8, heads: 1, intermediate: 8 };
+  const vision = { ...block, merged_patches: 4, patch_elements: 1176, pixel_bytes: 588 };
+  const seeing = { ...sizes, vision };
+  const prompts = { tokens: 300, patches: 1024, how: "given", num_images: 8, images_per_prompt: 1 };
+  const bytes = (changes: Partial<MemoryQuestion>): number =>
+    planOf(seeing, question({ prompts, prefetch_images: true, ...changes })).host_bytes;
+  const [pixels, patches] = [1024 * 588, 1024 * 1176 * 4];
+  expect(bytes({ prompts_per_step: 8 })).toBe(8 * (pixels + patches));
+  expect(bytes({ prompts_per_step: 800 })).toBe(800 * pixels + 2 ** 29);
+  expect(bytes({ model: { ...question().model, train_connector: true } })).toBe(8 * pixels);
+  expect(bytes({ prefetch_images: false })).toBe(0);
+});
+
 test("a run may be gone on with offloaded or not", () => {
   const config = { optimizer: { learning_rate: 1, offload: false }, reference: { path: null, offload: false } };
   const other = { optimizer: { learning_rate: 1, offload: true }, reference: { path: null, offload: true } };

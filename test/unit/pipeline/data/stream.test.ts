@@ -37,6 +37,35 @@ describe("permutation", () => {
   });
 });
 
+describe("samples asked for ahead", () => {
+  test("are those that come next, over epochs, each read once", async () => {
+    const reads: number[] = [];
+    const source = { length: 3, get: async (i: number) => (reads.push(i), sample(i)) };
+    const stream = new PromptStream(source, { seed: 1 });
+    const plain = new PromptStream(indexed(3), { seed: 1 });
+    expect(await ids(stream, 2)).toEqual(await ids(plain, 2));
+    const seen = (await stream.upcoming(4)).map(({ sample }) => sample.id);
+    expect(stream.cursor).toEqual({ drawn: 2 });
+    expect(await ids(stream, 1)).toEqual([seen[0]]);
+    expect((await stream.upcoming(4)).map(({ sample }) => sample.id).slice(0, 3)).toEqual(seen.slice(1));
+    expect(seen).toEqual(await ids(plain, 4));
+    expect(reads).toHaveLength(7);
+  });
+  test("end before one that cannot be read, which is told in its time", async () => {
+    const failing = { length: 4, get: async (i: number) => (i === 2 ? Promise.reject(new Error("gone")) : sample(i)) };
+    const stream = new PromptStream(failing, { seed: 0 });
+    const ahead = await stream.upcoming(4);
+    expect(ahead.length).toBeLessThan(4);
+    expect(await ids(stream, ahead.length)).toHaveLength(ahead.length);
+    await expect(stream.next(1)).rejects.toThrow("gone");
+  });
+  test("are none where samples can only be gone through", async () => {
+    const stream = new PromptStream([sample(0), sample(1)], { seed: 0 });
+    expect(await stream.upcoming(2)).toEqual([]);
+    expect(await ids(stream, 2)).toEqual(["s0", "s1"]);
+  });
+});
+
 describe("a dataset", () => {
   test("every epoch holds every sample once, in another order; the remainder opens the next step", async () => {
     const stream = new PromptStream(indexed(5), { seed: 1 });
