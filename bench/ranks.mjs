@@ -3,11 +3,12 @@
  * A random model of 57.7 M parameters, 8 prompts x 8 completions x 64 tokens, all of it trained, KL to a reference. One rank of all
  * cores against two of half of them, the runs in turn. Needs a built checkout and an idle machine.
  */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execFileSync } from "node:child_process";
 import { parseArgs } from "node:util";
+import { writeWideConfig } from "./wide-model.mjs";
 
 const { values } = parseArgs({ options: { steps: { type: "string", default: "4" } } });
 const root = join(import.meta.dirname, "..");
@@ -16,27 +17,7 @@ const place = mkdtempSync(join(tmpdir(), "sightloop-ranks-"));
 /** @param {string[]} args */
 const sightloop = (args) => execFileSync(process.execPath, [cli, ...args], { stdio: ["ignore", "pipe", "inherit"] });
 
-cpSync(join(root, "configs", "models", "fashion_grid_tiny"), join(place, "config"), { recursive: true });
-const file = join(place, "config", "config.json");
-const config = JSON.parse(readFileSync(file, "utf8"));
-const layers = 12;
-Object.assign(config.text_config, {
-  ...{ hidden_size: 512, num_hidden_layers: layers, num_attention_heads: 8, num_key_value_heads: 2 },
-  ...{ intermediate_size: 2048, vocab_size: 8024, initializer_range: 0.02 },
-  layer_types: Array.from({ length: layers }, () => "full_attention"),
-});
-config.text_config.rope_parameters.mrope_section = [8, 12, 12];
-Object.assign(config.vision_config, {
-  ...{
-    depth: 8,
-    hidden_size: 256,
-    num_heads: 8,
-    intermediate_size: 640,
-    out_hidden_size: 512,
-    initializer_range: 0.02,
-  },
-});
-writeFileSync(file, JSON.stringify(config));
+writeWideConfig(join(place, "config"));
 sightloop(["init", "--config", join(place, "config"), "--output", join(place, "model")]);
 
 writeFileSync(

@@ -4,6 +4,7 @@ import { BaseSequencer } from "vitest/node";
 /** Of the files that take longest, the longest first: one that starts last would keep one core while the other is idle. */
 const longest = [
   "ranks",
+  "ranks-lost",
   "memory-plan",
   "study",
   "killed",

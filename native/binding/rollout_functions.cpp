@@ -99,13 +99,15 @@ Napi::Object write_timings(Napi::Env env, const core::RolloutTimings& timings) {
   return object;
 }
 
-// rolloutCollect(session): Promise<rollout columns and timings>   Everything must have finished.
+// rolloutCollect(session): Promise<rollout columns, timings and sampling_margin_min>   Everything must have finished.
 Napi::Value rollout_collect(const Napi::CallbackInfo& info) {
   const auto session = session_argument(info, 0);
   return session->owner->thread.run(info.Env(), [session](const std::stop_token&) -> Settle {
-    return [batch = session->open().collect(), timings = session->open().timings()](Napi::Env env) {
+    return [batch = session->open().collect(), timings = session->open().timings(),
+            margin = session->open().smallest_margin()](Napi::Env env) {
       auto columns = write_rollouts(env, batch);
       columns.Set("timings", write_timings(env, timings));
+      columns.Set("sampling_margin_min", static_cast<double>(margin));
       return columns;
     };
   });

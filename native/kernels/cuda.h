@@ -66,8 +66,8 @@ struct DrawKeys {
   at::Tensor position;      // [S] int32
 };
 struct Sampled {
-  at::Tensor tokens;                       // [S] int64; -1 where the logits are not finite
-  at::Tensor logprobs, sampling_logprobs;  // [S] float32; NaN there
+  at::Tensor tokens;                                // [S] int64; -1 where the logits are not finite
+  at::Tensor logprobs, sampling_logprobs, margins;  // [S] float32; NaN there
 };
 // kernels::sample for every row, with core::uniform of its key.   logits [S, V] float32
 Sampled sample(const at::Tensor& logits, const SampleSettings& settings, const DrawKeys& keys);

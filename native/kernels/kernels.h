@@ -121,6 +121,8 @@ struct Sample {
   int64_t token;
   float logprob;           // full vocabulary, before filters and bans
   float sampling_logprob;  // after them
+  // How far `uniform` lies from the nearer end of the token's interval, of all the probability after filters; greedy: 1.
+  float margin;
 };
 // One draw from one row of logits.   logits: V floats   uniform in (0, 1)   scratch: kept between calls to save allocations
 Sample sample(std::span<const float> logits, const SampleOptions& options, double uniform, std::vector<float>& scratch);

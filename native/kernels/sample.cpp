@@ -83,8 +83,12 @@ double sum(std::span<const float> x) {
   return total;
 }
 
+struct Inverted {
+  int64_t token;
+  double margin;  // from the threshold to the nearer end of the token's part of the sum
+};
 // The first place where the running sum of weights reaches `threshold`; the last positive weight if rounding keeps it below.
-int64_t invert(std::span<const float> weights, double threshold) {
+Inverted invert(std::span<const float> weights, double threshold) {
   double reached = 0, before = 0;
   size_t chosen = 0;  // where the block begins that holds the answer
   for (size_t begin = 0; begin < weights.size(); begin += kBlock) {
@@ -96,13 +100,15 @@ int64_t invert(std::span<const float> weights, double threshold) {
   }
   const auto end = std::min(chosen + kBlock, weights.size());
   size_t last = chosen;
+  double from = before;
   for (auto i = chosen; i < end && (before < threshold || last == chosen); ++i) {
     if (weights[i] <= 0) continue;
-    last = i;
+    last = i, from = before;
     before += weights[i];
     if (before >= threshold) break;
   }
-  return static_cast<int64_t>(last);
+  const double margin = std::min(threshold - from, before - threshold);
+  return {.token = static_cast<int64_t>(last), .margin = std::max(0.0, margin)};
 }
 
 // Logits at the sampling temperature; greedy decoding reports those of temperature 1.
@@ -151,15 +157,17 @@ Sample sample(std::span<const float> logits, const SampleOptions& options, doubl
     highest = maximum(scratch.data(), count);
     if (options.temperature == 0) {
       const auto token = std::find(scratch.begin(), scratch.end(), highest) - scratch.begin();
-      return {.token = token, .logprob = static_cast<float>(scaled(token) - log_sum), .sampling_logprob = 0};
+      return {
+          .token = token, .logprob = static_cast<float>(scaled(token) - log_sum), .sampling_logprob = 0, .margin = 1};
     }
     weigh(scratch.data(), count, highest);
     total = sum(scratch);
   }
-  const auto token = invert(scratch, uniform * total);
+  const auto [token, margin] = invert(scratch, uniform * total);
   return {.token = token,
           .logprob = static_cast<float>(scaled(token) - log_sum),
-          .sampling_logprob = static_cast<float>(scaled(token) - highest - std::log(total))};
+          .sampling_logprob = static_cast<float>(scaled(token) - highest - std::log(total)),
+          .margin = static_cast<float>(margin / total)};
 }
 
 }  // namespace sightloop::kernels

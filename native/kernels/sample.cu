@@ -21,7 +21,8 @@ Sampled sample(const at::Tensor& logits, const SampleSettings& settings, const D
               " tokens is not within 1 .. ", kMostVocabulary);
   Sampled result{.tokens = at::empty({slots}, logits.options().dtype(at::kLong)),
                  .logprobs = at::empty({slots}, logits.options()),
-                 .sampling_logprobs = at::empty({slots}, logits.options())};
+                 .sampling_logprobs = at::empty({slots}, logits.options()),
+                 .margins = at::empty({slots}, logits.options())};
   if (slots == 0) return result;
   const c10::cuda::CUDAGuard guard(logits.device());
   with_vector(
@@ -44,7 +45,8 @@ Sampled sample(const at::Tensor& logits, const SampleSettings& settings, const D
                    .banned_count = static_cast<int>(settings.banned.size(0))},
                   {.tokens = result.tokens.mutable_data_ptr<int64_t>(),
                    .logprobs = result.logprobs.mutable_data_ptr<float>(),
-                   .sampling_logprobs = result.sampling_logprobs.mutable_data_ptr<float>()});
+                   .sampling_logprobs = result.sampling_logprobs.mutable_data_ptr<float>(),
+                   .margins = result.margins.mutable_data_ptr<float>()});
       });
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return result;

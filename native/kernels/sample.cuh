@@ -17,8 +17,8 @@ struct SampleInputs {
   int count, banned_count;                 // V
 };
 struct SampleOutputs {
-  int64_t* tokens;                      // [S]; -1 where the logits are not finite
-  float *logprobs, *sampling_logprobs;  // [S]
+  int64_t* tokens;                                // [S]; -1 where the logits are not finite
+  float *logprobs, *sampling_logprobs, *margins;  // [S]
 };
 
 // Shared memory: 256 bytes for sums, then a bit a token when any is banned.
@@ -66,7 +66,8 @@ __global__ void __launch_bounds__(1024) sample_rows(SampleInputs inputs, SampleO
   if (!(log_sum - log_sum == 0)) {  // not finite
     if (threadIdx.x == 0) {
       outputs.tokens[slot] = -1;
-      outputs.logprobs[slot] = outputs.sampling_logprobs[slot] = static_cast<float>(log_sum - log_sum);  // NaN
+      outputs.logprobs[slot] = outputs.sampling_logprobs[slot] = outputs.margins[slot] =
+          static_cast<float>(log_sum - log_sum);  // NaN
     }
     return;
   }
@@ -79,7 +80,7 @@ __global__ void __launch_bounds__(1024) sample_rows(SampleInputs inputs, SampleO
     drawn = invert<N>(
         row, shared, [&](int token, float x) { return x == highest && row.kept(token, x) ? 1.0 : 0.0; },
         [](double) { return 1.0; });
-    drawn.total = 1;
+    drawn.total = drawn.margin = 1;
   } else {
     const double uniform =
         device::uniform(static_cast<uint64_t>(inputs.seed_step[0]), static_cast<uint64_t>(inputs.seed_step[1]),
@@ -92,6 +93,7 @@ __global__ void __launch_bounds__(1024) sample_rows(SampleInputs inputs, SampleO
   outputs.tokens[slot] = drawn.token;
   outputs.logprobs[slot] = static_cast<float>(chosen - log_sum);
   outputs.sampling_logprobs[slot] = static_cast<float>(chosen - highest - log(drawn.total));
+  outputs.margins[slot] = static_cast<float>(drawn.margin / drawn.total);
 }
 
 }  // namespace sightloop::kernels::device

@@ -47,7 +47,8 @@ __device__ __forceinline__ void sum_tokens(const SampleRow& row, double (&sums)[
 
 struct Inverted {
   int token;  // the first where the running sum of weights reaches the threshold; the last of positive weight if none does
-  double total;  // of all weights
+  double total;   // of all weights
+  double margin;  // from the threshold to the nearer end of the token's part of the sum
 };
 
 // weight(token, x) >= 0, threshold(total).   The range is cut into one piece a warp, the piece that holds the answer again,
@@ -85,14 +86,16 @@ __device__ inline Inverted invert(const SampleRow& row, unsigned char* shared, c
     end = smaller(begin + size, end);
   }
   int last = begin;
+  double from = before;
   for (int token = begin; token < end; ++token) {
     const double term = weight(token, row.allowed(token, row.logits[token]));
     if (!(term > 0)) continue;
-    last = token;
+    last = token, from = before;
     before += term;
     if (before >= sought) break;
   }
-  return {.token = last, .total = whole};
+  const double margin = sought - from < before - sought ? sought - from : before - sought;
+  return {.token = last, .total = whole, .margin = margin > 0 ? margin : 0};
 }
 
 }  // namespace sightloop::kernels::device

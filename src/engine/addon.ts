@@ -36,6 +36,7 @@ export interface CollectedColumns extends RolloutColumns {
   readonly sampling_logprobs: Float32Array | null;
   readonly finish_reason: readonly FinishReason[];
   readonly timings: RolloutTimings;
+  readonly sampling_margin_min: number;
 }
 
 export interface TrajectoryColumns extends RolloutColumns {

@@ -230,6 +230,11 @@ export interface RolloutSession extends AsyncDisposable, AsyncIterable<Completio
   finish(): Promise<RolloutBatch>;
   /** Undefined until `finish` has returned. */
   readonly timings: RolloutTimings | undefined;
+  /**
+   * How far, as a probability after filters, the random number of a draw came to the border between its token and another:
+   * the smallest over all sampled tokens; 1 where all are greedy. Undefined until `finish` has returned.
+   */
+  readonly sampling_margin_min: number | undefined;
 }
 
 /** Wall-clock time inside the engine, which is all of a rollout but the waits between calls. */

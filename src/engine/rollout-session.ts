@@ -22,6 +22,7 @@ export class NativeRolloutSession implements RolloutSession {
   readonly #sampleIds = new Map<bigint, string>();
   #closed: Promise<void> | undefined;
   timings: RolloutTimings | undefined;
+  sampling_margin_min: number | undefined;
 
   constructor(host: SessionHost, opened: Promise<SessionHandle>) {
     this.#host = host;
@@ -52,6 +53,7 @@ export class NativeRolloutSession implements RolloutSession {
     const session = await this.#opened;
     const columns = await this.#host.call(() => this.#host.addon.rolloutCollect(session));
     this.timings = columns.timings;
+    this.sampling_margin_min = columns.sampling_margin_min;
     await this[Symbol.asyncDispose]();
     return rolloutBatch(
       columns,

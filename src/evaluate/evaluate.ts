@@ -2,12 +2,12 @@ import type { Engine } from "../engine/engine.js";
 import type { Processor } from "../pipeline/data/processor.js";
 import type { IndexedSamples } from "../pipeline/data/stream.js";
 import { openJudge } from "../rewards/grader.js";
-import { alone, type Ranks, togetherAfter } from "../ranks/ranks.js";
+import { alone, type Ranks, together, togetherAfter } from "../ranks/ranks.js";
 import type { RewardConfig } from "../rewards/registry.js";
 import type { RewardInput } from "../rewards/reward.js";
 import { variants } from "./controls.js";
 import { answerClasses } from "./majority.js";
-import type { Control, Evaluation, EvaluationSample } from "./result.js";
+import type { Control, Evaluation, EvaluationResult, EvaluationSample } from "./result.js";
 import { byPrefix, isRight, type Measure, sampleChunk } from "./sample-chunk.js";
 import { summary, visualGain } from "./summary.js";
 
@@ -82,17 +82,20 @@ export async function* evaluate(
     return isRight(breakdown);
   };
   const all: EvaluationSample[] = [];
-  const results = [];
-  for (const { control } of shown)
-    for (const { name: setting, completions_per_prompt: n } of settings) {
-      const these = found.get(key(control, setting)) ?? [];
-      const classes = await Promise.all(
-        Array.from({ length: these.length / n }, (_, i) => answerClasses(these.slice(i * n, (i + 1) * n), isSame)),
-      );
-      results.push(summary({ setting, control, completions_per_prompt: n }, { samples: these, classes }, seed));
-      for (const sample of these) all.push(sample);
-    }
-  signal?.throwIfAborted();
+  const results: EvaluationResult[] = [];
+  // Each rank does it all, but an interrupt of one must not leave the others with an evaluation that it has not.
+  await together(ranks, async () => {
+    for (const { control } of shown)
+      for (const { name: setting, completions_per_prompt: n } of settings) {
+        const these = found.get(key(control, setting)) ?? [];
+        const classes = await Promise.all(
+          Array.from({ length: these.length / n }, (_, i) => answerClasses(these.slice(i * n, (i + 1) * n), isSame)),
+        );
+        results.push(summary({ setting, control, completions_per_prompt: n }, { samples: these, classes }, seed));
+        for (const sample of these) all.push(sample);
+      }
+    signal?.throwIfAborted();
+  });
   const visual_gain = controls.flatMap((control) =>
     settings.map(({ name: setting, completions_per_prompt }) =>
       visualGain(

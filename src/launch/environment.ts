@@ -27,11 +27,10 @@ export function placeFrom(env: Environment): Place | undefined {
   if (rank >= world_size)
     throw wrong(`${variables.rank} is ${rank}, but the ${world_size} ranks of ${variables.world_size} count from 0`);
   if (world_size === 1) return undefined;
-  const local = env[variables.local_world_size];
   return {
     rank,
     world_size,
-    local_world_size: local === undefined ? 1 : whole(env, variables.local_world_size, 1),
+    local_world_size: variables.localWorldSize(env),
     address: text(env, "MASTER_ADDR"),
     port: whole(env, "MASTER_PORT", 1, 65_535),
     store_is_launchers: env["TORCHELASTIC_USE_AGENT_STORE"] === "True",
@@ -40,8 +39,23 @@ export function placeFrom(env: Environment): Place | undefined {
   };
 }
 
-const standard = { rank: "RANK", world_size: "WORLD_SIZE", local_world_size: "LOCAL_WORLD_SIZE" };
-const slurm = { rank: "SLURM_PROCID", world_size: "SLURM_STEP_NUM_TASKS", local_world_size: "SLURM_NTASKS_PER_NODE" };
+const standard = {
+  ...{ rank: "RANK", world_size: "WORLD_SIZE" },
+  localWorldSize: (env: Environment) => (env["LOCAL_WORLD_SIZE"] === undefined ? 1 : whole(env, "LOCAL_WORLD_SIZE", 1)),
+};
+const slurm = { rank: "SLURM_PROCID", world_size: "SLURM_STEP_NUM_TASKS", localWorldSize: slurmTasksHere };
+
+/** srun tells the tasks of its nodes as `4(x2),1`: two nodes with four, then one with one. */
+function slurmTasksHere(env: Environment): number {
+  const name = "SLURM_STEP_TASKS_PER_NODE";
+  const told = env[name] ?? "1";
+  const per_node = told.split(",").flatMap((part) => {
+    const [, tasks, nodes = "1"] = /^(\d+)(?:\(x(\d+)\))?$/.exec(part) ?? [];
+    if (tasks === undefined) throw wrong(`${name} is ${JSON.stringify(told)}, not a list such as 4(x2),1`);
+    return Array.from({ length: Number(nodes) }, () => Number(tasks));
+  });
+  return per_node[Number(env["SLURM_NODEID"] ?? 0)] ?? 1;
+}
 
 /** A process that srun started; the batch script itself is none. */
 const inSlurmStep = (env: Environment): boolean =>

@@ -77,7 +77,7 @@ async function* trainStep(
           ...{ ...run.dynamic_sampling, step, sample },
           draw: (count) => run.draw(signal, count),
         });
-  const { rollouts, rewards, completions, grades, grading_wait_seconds } = collected;
+  const { rollouts, rewards, completions, grades, grading_wait_seconds, sampling_margin_min } = collected;
   const grading = summarizeGrades(grades);
   for (const failure of grading.failures) yield { type: "note", message: `step ${step}: ${failure}` };
   clock.lap("rollout_seconds");
@@ -115,6 +115,7 @@ async function* trainStep(
         prompts_seen,
         ...metrics,
         ...measured,
+        sampling_margin_min,
         ...measureReflection(trajectories, completions, rewards.breakdown),
         ...grading.metrics,
         ...stats,

@@ -102,7 +102,8 @@ function ranksOver(
     },
     watch: (signal) => {
       watched.add(signal);
-      signal.addEventListener("abort", () => liveness.tellStop(), { once: true });
+      if (signal.aborted) liveness.tellStop();
+      else signal.addEventListener("abort", () => liveness.tellStop(), { once: true });
       return AbortSignal.any([signal, stop.signal]);
     },
     waitedSeconds: () => waited_ms / 1000,

@@ -24,6 +24,7 @@ const links = new Map<number, Link>();
 let peers: readonly Peer[] = [];
 let here = { phase: "", step: 0 };
 let leaving = false;
+let stopping = false;
 
 const say = (message: FromWorker): void => main.postMessage(message);
 const send = (socket: Socket | undefined, line: Line): void => void socket?.write(`${JSON.stringify(line)}\n`);
@@ -82,6 +83,7 @@ function attend(socket: Socket, to?: Link): void {
     if (line.type === "hello" && link === undefined && line.rank > own_rank && line.rank < world_size) {
       link = linkOf(line.rank);
       link.socket = socket;
+      if (stopping) send(socket, { type: "stop" }); // it was not there to hear it
     } else if (link === undefined) socket.destroy();
     if (link !== undefined) hear(link, line);
   });
@@ -114,8 +116,10 @@ main.on("message", (message: ToWorker) => {
   else if (message.type === "at") {
     here = { phase: message.phase, step: message.step };
     sendAll({ type: "alive", ...here }); // so that its loss is told with its place, however short phases are
-  } else if (message.type === "stop") sendAll(message);
-  else {
+  } else if (message.type === "stop") {
+    stopping = true;
+    sendAll(message);
+  } else {
     leaving = true;
     sendAll(message);
     // Until the other side has read it and closed too: bytes still unread here would tear the connection down before. A peer

@@ -83,6 +83,10 @@ const table = {
     "mean over N of 1 - distinct 4-grams / 4-grams of the completion's tokens (seq-rep-4); 0 below 4 tokens",
     "arXiv:1908.04319",
   ),
+  sampling_margin_min: exact(
+    "probability",
+    "smallest distance, over all tokens sampled, from a draw's random number to the nearer end of its token's interval",
+  ),
   truncated: exact("share", "completions cut off at max_completion_tokens / N"),
   completions: exact("completions", "N"),
   correct_completions: exact("completions", "N+: completions whose accuracy reward is above 0"),

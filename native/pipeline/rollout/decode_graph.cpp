@@ -111,7 +111,8 @@ void DecodeGraphs::forget() {}
 ReadBack::ReadBack(const DrawnTokens& drawn, int64_t count)
     : on_host_{.tokens = fetch(drawn.tokens.narrow(0, 0, count)),
                .logprobs = fetch(drawn.logprobs.narrow(0, 0, count)),
-               .sampling_logprobs = fetch(drawn.sampling_logprobs.narrow(0, 0, count))},
+               .sampling_logprobs = fetch(drawn.sampling_logprobs.narrow(0, 0, count)),
+               .margins = fetch(drawn.margins.narrow(0, 0, count))},
       arrived_(mark(drawn.tokens)) {}
 
 std::vector<kernels::Sample> ReadBack::wait() const {

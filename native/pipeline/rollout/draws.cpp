@@ -30,16 +30,20 @@ DrawnTokens draw_by_host(const at::Tensor& logits, const DrawColumns& device_col
                      .row = i});
   const auto samples = draw_on_host(logits.cpu(), draws);
   auto tokens = at::empty({count}, at::kLong);
-  auto logprobs = at::empty({count}, at::kFloat), sampling_logprobs = at::empty({count}, at::kFloat);
+  auto logprobs = at::empty({count}, at::kFloat), sampling_logprobs = at::empty_like(logprobs),
+       margins = at::empty_like(logprobs);
   for (int64_t i = 0; i < count; ++i) {
     const auto& sample = samples[static_cast<size_t>(i)];
     tokens.data_ptr<int64_t>()[i] = sample.token;
     logprobs.data_ptr<float>()[i] = sample.logprob;
     sampling_logprobs.data_ptr<float>()[i] = sample.sampling_logprob;
+    margins.data_ptr<float>()[i] = sample.margin;
   }
   const auto device = logits.device();
-  return {
-      .tokens = tokens.to(device), .logprobs = logprobs.to(device), .sampling_logprobs = sampling_logprobs.to(device)};
+  return {.tokens = tokens.to(device),
+          .logprobs = logprobs.to(device),
+          .sampling_logprobs = sampling_logprobs.to(device),
+          .margins = margins.to(device)};
 }
 
 }  // namespace
@@ -58,12 +62,14 @@ std::vector<kernels::Sample> draw_on_host(const at::Tensor& logits, std::span<co
 }
 
 std::vector<kernels::Sample> DrawnTokens::on_host() const {
-  const auto host_tokens = tokens.cpu(), host_logprobs = logprobs.cpu(), host_sampling = sampling_logprobs.cpu();
+  const auto host_tokens = tokens.cpu(), host_logprobs = logprobs.cpu(), host_sampling = sampling_logprobs.cpu(),
+             host_margins = margins.cpu();
   std::vector<kernels::Sample> samples;
   for (int64_t i = 0; i < tokens.size(0); ++i)
     samples.push_back({.token = host_tokens.const_data_ptr<int64_t>()[i],
                        .logprob = host_logprobs.const_data_ptr<float>()[i],
-                       .sampling_logprob = host_sampling.const_data_ptr<float>()[i]});
+                       .sampling_logprob = host_sampling.const_data_ptr<float>()[i],
+                       .margin = host_margins.const_data_ptr<float>()[i]});
   return samples;
 }
 
@@ -117,7 +123,10 @@ DrawnTokens draw_on_device(const at::Tensor& logits, const DrawColumns& columns)
        .prompt_id = columns.prompt_ids,
        .sample_index = columns.sample_indices,
        .position = columns.positions});
-  return {.tokens = drawn.tokens, .logprobs = drawn.logprobs, .sampling_logprobs = drawn.sampling_logprobs};
+  return {.tokens = drawn.tokens,
+          .logprobs = drawn.logprobs,
+          .sampling_logprobs = drawn.sampling_logprobs,
+          .margins = drawn.margins};
 }
 
 }  // namespace sightloop::rollout

@@ -22,8 +22,8 @@ std::vector<kernels::Sample> draw_on_host(const at::Tensor& logits, std::span<co
 
 // Samples that lie on a device, or are being computed there. N draws.
 struct DrawnTokens {
-  at::Tensor tokens;                       // [N] int64
-  at::Tensor logprobs, sampling_logprobs;  // [N] float32
+  at::Tensor tokens;                                // [N] int64
+  at::Tensor logprobs, sampling_logprobs, margins;  // [N] float32
 
   // Waits for them.
   std::vector<kernels::Sample> on_host() const;

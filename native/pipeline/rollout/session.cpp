@@ -161,7 +161,8 @@ Draw Session::draw_of(const Completion& completion, int64_t ahead) const {
                   .position = static_cast<uint32_t>(static_cast<int64_t>(completion.token_ids.size()) + ahead)}};
 }
 
-void Session::append(Completion& completion, const kernels::Sample& sample) const {
+void Session::append(Completion& completion, const kernels::Sample& sample) {
+  smallest_margin_ = std::min(smallest_margin_, sample.margin);
   completion.token_ids.push_back(static_cast<int32_t>(sample.token));
   completion.logprobs.push_back(sample.logprob);
   completion.sampling_logprobs.push_back(sample.sampling_logprob);

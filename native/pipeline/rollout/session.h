@@ -65,6 +65,8 @@ class Session {
   }
   int64_t cache_bytes() const { return cache_.bytes(); }
   const core::RolloutTimings& timings() const { return timings_; }
+  // Smallest kernels::Sample::margin of all tokens so far.
+  float smallest_margin() const { return smallest_margin_; }
 
  private:
   struct Prompt {
@@ -99,7 +101,7 @@ class Session {
   void launch();
   void decode(std::vector<const Completion*>& changed);
   Draw draw_of(const Completion& completion, int64_t ahead) const;
-  void append(Completion& completion, const kernels::Sample& sample) const;
+  void append(Completion& completion, const kernels::Sample& sample);
   void release(const Running& running);
   const Prompt& prompt_of(const Running& running) const {
     return prompts_[static_cast<size_t>(completions_[running.completion]->prompt_index)];
@@ -115,6 +117,7 @@ class Session {
   KvCache cache_;
   std::unique_ptr<Decoder> decoder_;
   core::RolloutTimings timings_;
+  float smallest_margin_ = 1;
   std::vector<Prompt> prompts_;
   std::vector<std::unique_ptr<Completion>> completions_;  // in (prompt, sample) order; addresses stay
   std::deque<size_t> waiting_;                            // completions not started

@@ -23,6 +23,8 @@ export interface Collected {
   readonly grades: readonly Grade[];
   /** Seconds from the last sampled completion to the last grade: 0 if grading kept up. */
   readonly grading_wait_seconds: number;
+  /** Smallest over the sampled tokens, those of masked completions too. */
+  readonly sampling_margin_min: number;
 }
 
 /**
@@ -85,6 +87,7 @@ export async function* collect(
     completions: kept.map((row) => completions[row]!),
     grades,
     grading_wait_seconds: (performance.now() - sampled) / 1000,
+    sampling_margin_min: session.sampling_margin_min!,
   };
 }
 

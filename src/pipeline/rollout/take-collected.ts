@@ -2,7 +2,7 @@ import { type Pick, takeRows } from "../../batches/take-rows.js";
 import type { Rewards } from "../../engine/engine.js";
 import type { Collected } from "./collect.js";
 
-/** Chosen rows of several rollouts with their rewards, in the order given; the grades of all their completions. */
+/** Chosen rows of several rollouts with their rewards, in the order given; the grades and the smallest margin of all their completions. */
 export function takeCollected(
   collected: readonly Collected[],
   picks: readonly Pick[],
@@ -21,5 +21,6 @@ export function takeCollected(
     },
     completions: picks.map(({ batch, row }) => collected[batch]!.completions[row]!),
     grades: collected.flatMap(({ grades }) => grades),
+    sampling_margin_min: Math.min(...collected.map((one) => one.sampling_margin_min)),
   };
 }

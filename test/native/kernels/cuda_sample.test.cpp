@@ -35,14 +35,15 @@ Draws make_draws(int64_t slots, const std::vector<int64_t>& banned) {
 }
 
 struct Drawn {
-  at::Tensor tokens, logprobs, sampling_logprobs;
+  at::Tensor tokens, logprobs, sampling_logprobs, margins;
 };
 template <int N>
 Drawn draw(const at::Tensor& logits, const Draws& draws, unsigned threads) {
   const auto slots = logits.size(0), vocabulary = logits.size(1), banned = draws.banned.size(0);
   const Drawn drawn{.tokens = at::full({slots}, -2, at::kLong),
                     .logprobs = at::empty({slots}),
-                    .sampling_logprobs = at::empty({slots})};
+                    .sampling_logprobs = at::empty({slots}),
+                    .margins = at::empty({slots})};
   emulate({.x = static_cast<unsigned>(slots)}, {.x = threads},
           static_cast<size_t>(device::sample_shared(vocabulary, banned)), device::sample_rows<N>,
           device::SampleInputs{.logits = data<float>(logits),
@@ -58,7 +59,8 @@ Drawn draw(const at::Tensor& logits, const Draws& draws, unsigned threads) {
                                .banned_count = static_cast<int>(banned)},
           device::SampleOutputs{.tokens = data<int64_t>(drawn.tokens),
                                 .logprobs = data<float>(drawn.logprobs),
-                                .sampling_logprobs = data<float>(drawn.sampling_logprobs)});
+                                .sampling_logprobs = data<float>(drawn.sampling_logprobs),
+                                .margins = data<float>(drawn.margins)});
   return drawn;
 }
 
@@ -91,6 +93,7 @@ void check_rows(const at::Tensor& logits, const Draws& draws, unsigned threads) 
     DOCTEST_CHECK(data<int64_t>(drawn.tokens)[slot] == exact.token);
     DOCTEST_CHECK(std::abs(data<float>(drawn.logprobs)[slot] - exact.logprob) <= 1e-5);
     DOCTEST_CHECK(std::abs(data<float>(drawn.sampling_logprobs)[slot] - exact.sampling_logprob) <= 1e-5);
+    DOCTEST_CHECK(std::abs(data<float>(drawn.margins)[slot] - exact.margin) <= 1e-6);
   }
 }
 
@@ -115,11 +118,11 @@ void uniforms(const uint64_t* keys, int count, double* out) {
 
 // Weights are the row's own entries.
 template <int N>
-void invert_row(const float* weights, int count, double threshold, int* token, double* total) {
+void invert_row(const float* weights, int count, double threshold, int* token, double* total, double* margin) {
   const device::SampleRow row{.logits = weights, .count = count, .temperature = 1, .banned = nullptr};
   const auto found = device::invert<N>(
       row, device::shared_memory(), [](int, float x) { return x; }, [&](double) { return threshold; });
-  if (threadIdx.x == 33) *token = found.token, *total = found.total;
+  if (threadIdx.x == 33) *token = found.token, *total = found.total, *margin = found.margin;
 }
 
 }  // namespace
@@ -146,18 +149,20 @@ DOCTEST_TEST_CASE("cuda sample finds the first place where a running sum reaches
     for (int i = 0; i < count; ++i) total += data<float>(weights)[i];
     for (const double threshold : {0.0, 0.5, 1.0, total / 3, std::floor(total / 2), total - 1, total, total + 1}) {
       int expected = 0, last = 0, token = -1;
-      double sum = 0, whole = -1;
+      double sum = 0, whole = -1, margin = -1;
       for (int i = 0; i < count && (sum == 0 || sum < threshold); ++i) {
         if (data<float>(weights)[i] > 0) last = i;
         sum += data<float>(weights)[i];
       }
       expected = last;
       emulate({}, {.x = 96}, 256, count % 4 == 0 ? invert_row<4> : invert_row<1>, data<float>(weights), count,
-              threshold, &token, &whole);
+              threshold, &token, &whole, &margin);
       DOCTEST_CAPTURE(count);
       DOCTEST_CAPTURE(threshold);
       DOCTEST_CHECK(token == expected);
       DOCTEST_CHECK(whole == total);
+      const double from = sum - data<float>(weights)[expected];
+      if (threshold <= total) DOCTEST_CHECK(margin == std::min(threshold - from, sum - threshold));
     }
   }
 }

@@ -32,18 +32,27 @@ DOCTEST_TEST_CASE("lm_head_logprobs agrees with the whole logits, values and gra
   }
 }
 
-DOCTEST_TEST_CASE("sample draws from the distribution, obeys bans and filters, and reports both log-probs") {
+DOCTEST_TEST_CASE(
+    "sample draws from the distribution, obeys bans and filters, and reports both log-probs and the margin") {
   const std::vector<float> logits = {0.5F, 2.0F, -1.0F, 1.0F, 0.0F};
   double total = 0;
   for (const auto logit : logits) total += std::exp(logit / 0.8);
   std::vector<double> counts(5, 0);
   constexpr int kDraws = 20000;
   std::vector<float> scratch;
+  const auto border = [&](int64_t tokens) {  // where the interval of that token begins
+    double sum = 0;
+    for (int64_t i = 0; i < tokens; ++i) sum += std::exp(logits[static_cast<size_t>(i)] / 0.8) / total;
+    return sum;
+  };
   for (int i = 0; i < kDraws; ++i) {
     const auto drawn = kernels::sample(logits, {.temperature = 0.8, .banned = {}}, (i + 0.5) / kDraws, scratch);
     counts[drawn.token] += 1.0 / kDraws;
     DOCTEST_REQUIRE(std::abs(drawn.logprob - (logits[drawn.token] / 0.8 - std::log(total))) < 1e-5);
     DOCTEST_REQUIRE(std::abs(drawn.sampling_logprob - drawn.logprob) < 1e-5);
+    const double uniform = (i + 0.5) / kDraws;
+    const double margin = std::min(uniform - border(drawn.token), border(drawn.token + 1) - uniform);
+    DOCTEST_REQUIRE(std::abs(drawn.margin - margin) < 1e-6);
   }
   for (size_t i = 0; i < 5; ++i) DOCTEST_CHECK(std::abs(counts[i] - std::exp(logits[i] / 0.8) / total) < 1e-3);
 
@@ -60,6 +69,7 @@ DOCTEST_TEST_CASE("sample draws from the distribution, obeys bans and filters, a
   }
   const auto greedy = kernels::sample(logits, {.temperature = 0, .banned = {}}, 0.999, scratch);
   DOCTEST_CHECK(greedy.token == 1);
+  DOCTEST_CHECK(greedy.margin == 1);
   DOCTEST_CHECK(greedy.logprob ==
                 doctest::Approx(2.0 - std::log(std::exp(.5) + std::exp(2.) + std::exp(-1.) + std::exp(1.) + 1)));
 }

@@ -25,10 +25,13 @@ describe("a process's place", () => {
 
   test("by srun", () => {
     const { MASTER_ADDR, MASTER_PORT } = standard;
-    const srun = { SLURM_STEP_ID: "0", SLURM_PROCID: "3", SLURM_STEP_NUM_TASKS: "8", SLURM_NTASKS_PER_NODE: "4" };
-    expect(placeFrom({ MASTER_ADDR, MASTER_PORT, ...srun })).toMatchObject({
-      ...{ rank: 3, world_size: 8, local_world_size: 4 },
-    });
+    const srun = { SLURM_STEP_ID: "0", SLURM_PROCID: "3", SLURM_STEP_NUM_TASKS: "9" };
+    const started = { MASTER_ADDR, MASTER_PORT, ...srun };
+    const nodes = { SLURM_STEP_TASKS_PER_NODE: "4(x2),1" };
+    expect(placeFrom(started)).toMatchObject({ rank: 3, world_size: 9, local_world_size: 1 });
+    const here = (node: string) => placeFrom({ ...started, ...nodes, SLURM_NODEID: node })?.local_world_size;
+    expect(["0", "1", "2"].map(here)).toEqual([4, 4, 1]);
+    expect(() => placeFrom({ ...started, SLURM_STEP_TASKS_PER_NODE: "many" })).toThrow('is "many", not a list');
     expect(() => placeFrom(srun)).toThrow("MASTER_ADDR is not set");
   });
 

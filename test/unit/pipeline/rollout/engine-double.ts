@@ -98,6 +98,7 @@ export class EngineDouble {
     const settings = this.options;
     return {
       timings: undefined,
+      sampling_margin_min: 0.5,
       add: async (prompts: PromptBatch, completions_per_prompt: number) => {
         const ids = flatValues<BigInt64Array>(prompts, "prompt_id");
         const { offsets, values } = listValues<Int32Array>(prompts, "token_ids");
