@@ -3,60 +3,66 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "batches/batches.h"
 #include "kernels/cuda.h"
 
 namespace sightloop::rollout {
 namespace {
 
+kernels::Sample sample_row(const at::Tensor& logits, int64_t row, const kernels::SampleOptions& options,
+                           const core::DrawKey& key, std::vector<float>& scratch) {
+  const auto width = logits.size(1);
+  const auto* values = logits.const_data_ptr<float>() + row * width;
+  return kernels::sample({values, static_cast<size_t>(width)}, options, core::uniform(key), scratch);
+}
+
 // A device without a kernel of its own: by way of the host.
 DrawnTokens draw_by_host(const at::Tensor& logits, const DrawColumns& device_columns) {
+  using batches::values;
   const auto columns = device_columns.to(at::kCPU);
-  const auto banned = columns.banned.const_data_ptr<int64_t>();
-  const auto count = logits.size(0);
-  std::vector<kernels::SampleOptions> options;
-  std::vector<Draw> draws;
-  for (int64_t i = 0; i < count; ++i)
-    options.push_back({.temperature = columns.temperatures.const_data_ptr<float>()[i],
-                       .top_k = columns.top_k.const_data_ptr<int32_t>()[i],
-                       .top_p = columns.top_p.const_data_ptr<float>()[i],
-                       .banned = {banned, banned + columns.banned.numel()}});
-  for (int64_t i = 0; i < count; ++i)
-    draws.push_back({.options = &options[static_cast<size_t>(i)],
-                     .key = {.seed = static_cast<uint64_t>(columns.seed_step.const_data_ptr<int64_t>()[0]),
-                             .step = static_cast<uint64_t>(columns.seed_step.const_data_ptr<int64_t>()[1]),
-                             .prompt_id = static_cast<uint64_t>(columns.prompt_ids.const_data_ptr<int64_t>()[i]),
-                             .sample_index = static_cast<uint32_t>(columns.sample_indices.const_data_ptr<int32_t>()[i]),
-                             .position = static_cast<uint32_t>(columns.positions.const_data_ptr<int32_t>()[i])},
-                     .row = i});
-  const auto samples = draw_on_host(logits.cpu(), draws);
-  auto tokens = at::empty({count}, at::kLong);
-  auto logprobs = at::empty({count}, at::kFloat), sampling_logprobs = at::empty_like(logprobs),
-       margins = at::empty_like(logprobs);
-  for (int64_t i = 0; i < count; ++i) {
-    const auto& sample = samples[static_cast<size_t>(i)];
-    tokens.data_ptr<int64_t>()[i] = sample.token;
-    logprobs.data_ptr<float>()[i] = sample.logprob;
-    sampling_logprobs.data_ptr<float>()[i] = sample.sampling_logprob;
-    margins.data_ptr<float>()[i] = sample.margin;
+  const auto prompt_ids = values<int64_t>(columns.prompt_ids), banned = values<int64_t>(columns.banned),
+             seed_step = values<int64_t>(columns.seed_step);
+  const auto sample_indices = values<int32_t>(columns.sample_indices), positions = values<int32_t>(columns.positions),
+             top_k = values<int32_t>(columns.top_k);
+  const auto temperatures = values<float>(columns.temperatures), top_p = values<float>(columns.top_p);
+  const auto host_logits = logits.cpu();
+  std::vector<int64_t> tokens;
+  std::vector<float> logprobs, sampling_logprobs, margins, scratch;
+  for (int64_t row = 0; row < logits.size(0); ++row) {
+    const auto i = static_cast<size_t>(row);
+    const auto sample = sample_row(host_logits, row,
+                                   {.temperature = temperatures[i],
+                                    .top_k = top_k[i],
+                                    .top_p = top_p[i],
+                                    .banned = {banned.begin(), banned.end()}},
+                                   {.seed = static_cast<uint64_t>(seed_step[0]),
+                                    .step = static_cast<uint64_t>(seed_step[1]),
+                                    .prompt_id = static_cast<uint64_t>(prompt_ids[i]),
+                                    .sample_index = static_cast<uint32_t>(sample_indices[i]),
+                                    .position = static_cast<uint32_t>(positions[i])},
+                                   scratch);
+    tokens.push_back(sample.token);
+    logprobs.push_back(sample.logprob);
+    sampling_logprobs.push_back(sample.sampling_logprob);
+    margins.push_back(sample.margin);
   }
-  const auto device = logits.device();
-  return {.tokens = tokens.to(device),
-          .logprobs = logprobs.to(device),
-          .sampling_logprobs = sampling_logprobs.to(device),
-          .margins = margins.to(device)};
+  const auto back = [&](const auto& drawn, at::ScalarType dtype) {
+    return at::tensor(drawn, dtype).to(logits.device());
+  };
+  return {.tokens = back(tokens, at::kLong),
+          .logprobs = back(logprobs, at::kFloat),
+          .sampling_logprobs = back(sampling_logprobs, at::kFloat),
+          .margins = back(margins, at::kFloat)};
 }
 
 }  // namespace
 
 std::vector<kernels::Sample> draw_on_host(const at::Tensor& logits, std::span<const Draw> draws) {
-  const auto width = static_cast<size_t>(logits.size(1));
   std::vector<kernels::Sample> samples(draws.size());
   at::parallel_for(0, static_cast<int64_t>(draws.size()), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch;
-    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-      const auto* row = logits.const_data_ptr<float>() + static_cast<size_t>(draws[i].row) * width;
-      samples[i] = kernels::sample({row, width}, *draws[i].options, core::uniform(draws[i].key), scratch);
-    }
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+      samples[i] = sample_row(logits, draws[i].row, *draws[i].options, draws[i].key, scratch);
   });
   return samples;
 }
