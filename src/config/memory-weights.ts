@@ -30,7 +30,6 @@ export function weightParts(sizes: ModelSizes, question: MemoryQuestion, counts:
   const { model, with_reference, reference_path, optimizer_shares: shares } = question;
   const shared = shares === 1 ? "" : `, over ${shares} ranks`;
   const { total, trained, adapter } = counts;
-  const bytes = value_bytes[model.dtype];
   const narrow = model.dtype !== "float32";
   const trainable = trained + adapter;
   const reference = !with_reference ? 0 : reference_path === null ? trained : total;
