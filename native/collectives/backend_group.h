@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "collectives/process_group.h"
+#include "core/timings.h"
 
 namespace sightloop::collectives {
 
@@ -24,6 +25,8 @@ class BackendGroup : public Base {
 
   int rank() const override { return backend_->getRank(); }
   int world_size() const override { return backend_->getSize(); }
+
+  double waited_seconds() const override { return waited_seconds_; }
 
   using Base::sum;
   void sum(const std::vector<at::Tensor>& tensors) override {
@@ -45,7 +48,11 @@ class BackendGroup : public Base {
   c10d::Backend& backend() { return *backend_; }
 
   ProcessGroup::Wait wait_for(c10::intrusive_ptr<c10d::Work> work) {
-    return [this, work = std::move(work)] { checked([&] { return work->wait(); }); };
+    return [this, work = std::move(work)] {
+      core::Stopwatch watch;
+      checked([&] { return work->wait(); });
+      waited_seconds_ += watch.lap();
+    };
   }
 
   // A lost connection is a failure of the run, not of this program.
@@ -61,6 +68,7 @@ class BackendGroup : public Base {
 
  private:
   c10::intrusive_ptr<c10d::Backend> backend_;
+  double waited_seconds_ = 0;
 };
 
 }  // namespace sightloop::collectives

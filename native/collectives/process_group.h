@@ -26,6 +26,8 @@ class ProcessGroup {
   virtual Wait start_reduce_scatter(const at::Tensor& all, const at::Tensor& own) = 0;
   // own [n] -> all [world_size * n], by rank.
   virtual Wait start_all_gather(const at::Tensor& own, const at::Tensor& all) = 0;
+  // Spent in every `Wait` so far.
+  virtual double waited_seconds() const = 0;
   void all_gather(const at::Tensor& own, const at::Tensor& all) { start_all_gather(own, all)(); }
 };
 
@@ -38,6 +40,7 @@ class SingleProcess final : public ProcessGroup {
   void sum(const std::vector<at::Tensor>& /*tensors*/) override {}
   Wait start_reduce_scatter(const at::Tensor& all, const at::Tensor& own) override;
   Wait start_all_gather(const at::Tensor& own, const at::Tensor& all) override;
+  double waited_seconds() const override { return 0; }
 };
 
 }  // namespace sightloop::collectives

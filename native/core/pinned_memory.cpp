@@ -2,10 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <bit>
+
 namespace sightloop::core {
 namespace {
 
-constexpr int64_t kBlock = int64_t{1} << 28, kAlignment = 256;
+constexpr int64_t kBlock = int64_t{1} << 30, kAlignment = 256;
 
 }  // namespace
 
@@ -16,9 +19,8 @@ at::Tensor PinnedMemory::bytes(int64_t count) const {
 at::Tensor PinnedMemory::empty(at::IntArrayRef shape, at::ScalarType dtype) {
   const auto size = c10::multiply_integers(shape) * static_cast<int64_t>(c10::elementSize(dtype));
   const auto taken = (size + kAlignment - 1) / kAlignment * kAlignment;
-  if (taken > kBlock) return bytes(size).view(dtype).view(shape);
-  if (!block_.defined() || used_ + taken > kBlock) {
-    block_ = bytes(kBlock);
+  if (!block_.defined() || used_ + taken > block_.numel()) {
+    block_ = bytes(std::max(kBlock, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(taken)))));
     used_ = 0;
   }
   used_ += taken;

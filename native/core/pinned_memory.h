@@ -4,7 +4,7 @@
 namespace sightloop::core {
 
 // Tensors in host memory that one device copies from without the host's help: page-locked for CUDA. They are cut from large
-// blocks, whose size is a power of two: libtorch would round the size of each tensor up to one. Lives as long as they do.
+// blocks whose size is a power of two, to which libtorch would round each tensor's up. Lives as long as they do.
 class PinnedMemory {
  public:
   explicit PinnedMemory(c10::Device device) : device_(device) {}

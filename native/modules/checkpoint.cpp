@@ -46,7 +46,9 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
     const auto x = context->get_saved_variables()[0].detach().requires_grad_(context->needs_input_grad(0));
     const at::AutoGradMode with_graph(true);
     const Hold hold(call->block, BlockWeights::Direction::backward);
-    torch::autograd::backward({call->run(x)}, {gradients[0]});  // adds to the gradients of the weights
+    const auto y = call->run(x);
+    // Adds to the gradients of the weights; where all are frozen and x needs none, there is nothing to do.
+    if (y.requires_grad()) torch::autograd::backward({y}, {gradients[0]});
     return {x.grad(), at::Tensor(), at::Tensor()};
   }
 };

@@ -10,7 +10,7 @@ const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 /** Bytes that a run may take: on the device it computes on, and what it offloads to the host's memory. */
 export interface Available {
   readonly bytes: number;
-  readonly host_bytes?: number | undefined;
+  readonly host_bytes?: number;
 }
 
 /**
@@ -28,7 +28,7 @@ export function checkFits(sizes: ModelSizes, question: MemoryQuestion, plan: Mem
   if (plan.peak_bytes > bytes)
     throw refuse(
       `the run would take about ${gib(plan.peak_bytes)} of memory, in its ${plan.peak_phase} phase, and ${gib(bytes)} are available`,
-      advice(sizes, question, bytes),
+      advice(sizes, question, { bytes, host_bytes }),
     );
   if (plan.host_bytes > host_bytes)
     throw refuse(
@@ -37,8 +37,8 @@ export function checkFits(sizes: ModelSizes, question: MemoryQuestion, plan: Mem
     );
 }
 
-function advice(sizes: ModelSizes, question: MemoryQuestion, available: number): string {
-  const lowered = lowering(sizes, question, available);
+function advice(sizes: ModelSizes, question: MemoryQuestion, available: Required<Available>): string {
+  const lowered = lowering(sizes, question, available.bytes);
   const offloads = offloading(sizes, question, available);
   if (lowered === undefined && offloads === undefined)
     return "No tokens_per_microbatch is small enough: use a smaller model, shorter prompts or completions, or a machine with more memory.";
@@ -51,8 +51,14 @@ function advice(sizes: ModelSizes, question: MemoryQuestion, available: number):
 type Offload = Pick<MemoryQuestion, "offload_optimizer" | "offload_reference">;
 
 /** The least to offload so that it fits; undefined if that does not help, or everything is in host memory already. */
-function offloading(sizes: ModelSizes, question: MemoryQuestion, available: number): string | undefined {
+function offloading(
+  sizes: ModelSizes,
+  question: MemoryQuestion,
+  { bytes, host_bytes }: Required<Available>,
+): string | undefined {
   if (question.on_device !== true) return undefined;
+  const planned = (way: Offload): MemoryPlan => planOf(sizes, { ...question, ...way });
+  const has_room = (way: Offload): boolean => planned(way).host_bytes <= host_bytes;
   const { with_reference, offload_optimizer = false, offload_reference = !with_reference } = question;
   const of_reference = { offload_reference: with_reference };
   const ways: readonly Offload[] = [
@@ -65,10 +71,10 @@ function offloading(sizes: ModelSizes, question: MemoryQuestion, available: numb
       ...(way.offload_reference === true && !offload_reference ? ["reference.offload: true"] : []),
       ...(way.offload_optimizer === true && !offload_optimizer ? ["optimizer.offload: true"] : []),
     ].join(" and ");
-  const helps = ways.find((way) => told(way) !== "" && planOf(sizes, { ...question, ...way }).peak_bytes <= available);
+  const helps = ways.find((way) => told(way) !== "" && has_room(way) && planned(way).peak_bytes <= bytes);
   if (helps !== undefined) return `set ${told(helps)}, which keeps that in host memory`;
   const most = ways.at(-1)!;
-  const rest = told(most) === "" ? undefined : lowering(sizes, { ...question, ...most }, available);
+  const rest = told(most) === "" || !has_room(most) ? undefined : lowering(sizes, { ...question, ...most }, bytes);
   return rest && `set ${told(most)}, which keeps that in host memory, and ${rest}`;
 }
 

@@ -91,6 +91,9 @@ const under_way = 2 * 2 ** 23;
 
 const offloaded = { on_host: true } as const;
 
+/** Pinned memory comes in blocks (native/core/pinned_memory.cpp), whose ends stay empty: assumed 85 % full. */
+const inBlocks = (bytes: number): number => Math.ceil(bytes / (0.85 * 2 ** 30)) * 2 ** 30;
+
 /** `copied` parameters that it does not share with the policy, and a loaded adapter's. */
 function referenceParts(
   { model, with_reference, offload_reference }: MemoryQuestion,
@@ -104,7 +107,7 @@ function referenceParts(
   if (offload_reference !== true) return [{ name: "reference", bytes: all, held_in: plan_phases, how }];
   return [
     { name: "reference", bytes: all, held_in: ["score"], how: `${how}; on the device while it scores` },
-    { name: "reference at rest", bytes: copied * bytes, held_in: plan_phases, ...offloaded, how },
+    { name: "reference at rest", bytes: inBlocks(copied * bytes), held_in: plan_phases, ...offloaded, how },
   ];
 }
 

@@ -76,6 +76,8 @@ export const trainConfigSchema = z
       );
     if (config.reference.path !== null && !needsReference(config.algorithm))
       issue(["reference", "path"], "is never read: every KL coefficient of the algorithm is 0");
+    if (config.reference.offload && !needsReference(config.algorithm))
+      issue(["reference", "offload"], "there is no reference: every KL coefficient of the algorithm is 0");
     if (config.reference.offload && config.device === "cpu") issue(["reference", "offload"], offload_on_cpu);
     checkRewards(config.rewards, config.sampling.max_completion_tokens, issue);
   });

@@ -231,8 +231,8 @@ export interface RolloutSession extends AsyncDisposable, AsyncIterable<Completio
   /** Undefined until `finish` has returned. */
   readonly timings: RolloutTimings | undefined;
   /**
-   * How far, as a probability after filters, the random number of a draw came to the border between its token and another:
-   * the smallest over all sampled tokens; 1 where all are greedy. Undefined until `finish` has returned.
+   * How far, as a probability after filters, the random number of a draw came to an end of its token's interval: no
+   * other token was nearer. The smallest over all sampled tokens; 1 where all are greedy. Undefined until `finish` has returned.
    */
   readonly sampling_margin_min: number | undefined;
 }

@@ -37,7 +37,7 @@ const weights = (folder: string, step = "000010"): string =>
 /** How near a draw of the run came to another token. */
 const smallestMargin = async (folder: string): Promise<number> =>
   Math.min(
-    ...(await readMetrics(place.path(folder, "metrics.jsonl"))).map((line) => Number(line["sampling_margin_min"] ?? 1)),
+    ...(await readMetrics(place.path(folder, "metrics.jsonl"))).map((line) => Number(line["sampling_margin_min"])),
   );
 
 describe("1, 2 and 4 ranks", () => {
@@ -58,6 +58,7 @@ describe("1, 2 and 4 ranks", () => {
       expect(difference).toBeLessThan(1e-5);
       const margin = await smallestMargin(folder);
       expect(margin).toBeGreaterThan(0);
+      expect(margin).toBeLessThan(1);
       console.log(
         `${folder}: smallest sampling margin ${margin.toPrecision(3)}, weights ${difference.toPrecision(2)} off`,
       );
@@ -137,6 +138,22 @@ describe("gradients that leave while the backward pass runs, and weights held in
     const shared = await updates(`pieces-${world_size}`, { ...cut, world_size, port });
     const [a, b] = [alone, shared].map((path) => join(path, "model.safetensors"));
     expect(largestDifference(a!, b!)).toBeLessThanOrEqual(1e-5);
+  });
+
+  const only = (part: "language_model" | "connector") => ({
+    ...{ train_vision_tower: false, train_connector: part === "connector" },
+    train_language_model: part === "language_model",
+  });
+  test.each([
+    ["a frozen language model", { trainable: only("connector") }, 29720],
+    ["an adapter", { trainable: only("language_model"), lora: { rank: 4, alpha: 8, targets: "all_linear" } }, 29721],
+  ])("%s", async (name, changes, port) => {
+    const few = { ...cut, ...changes };
+    const alone = await updates(`${name}-1`, { ...few, world_size: 1, port: 0 });
+    const shared = await updates(`${name}-2`, { ...few, world_size: 2, port });
+    const [a, b] = [alone, shared].map((path) => join(path, "model.safetensors"));
+    expect(largestDifference(a!, b!)).toBeLessThanOrEqual(1e-5);
+    expect(statsOf(shared)[0]!.grad_norm).toBeGreaterThan(0);
   });
 
   test("bfloat16: the same updates until a weight rounds the other way", async () => {

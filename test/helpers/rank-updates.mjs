@@ -13,11 +13,12 @@ import { buildPrompts } from "../../dist/pipeline/data/prompts.js";
 import { datasetSchema, openDataset } from "../../dist/datasets/registry.js";
 import { ownRows } from "../../dist/pipeline/shares.js";
 
-/** @type {{ model: string, folder: string, rank: number, world_size: number, port: number, shard_optimizer: boolean, data: object, dtype?: "float32" | "bfloat16", tokens_per_microbatch?: number, shard_parameters?: boolean, activation_checkpointing?: boolean, reduce_bucket_elements?: number }} */
+/** @type {{ model: string, folder: string, rank: number, world_size: number, port: number, shard_optimizer: boolean, data: object, dtype?: "float32" | "bfloat16", tokens_per_microbatch?: number, shard_parameters?: boolean, activation_checkpointing?: boolean, reduce_bucket_elements?: number, trainable?: import("../../dist/engine/engine.js").TrainableParts, lora?: import("../../dist/engine/engine.js").LoraOptions }} */
 const options = JSON.parse(process.argv[2] ?? "{}");
 const { model, folder, rank, world_size, port, shard_optimizer, data } = options;
 const { dtype = "float32", tokens_per_microbatch = 4096, activation_checkpointing = false } = options;
-const { shard_parameters, reduce_bucket_elements } = options;
+const { shard_parameters, reduce_bucket_elements, lora } = options;
+const { trainable = { train_vision_tower: true, train_connector: true, train_language_model: true } } = options;
 const ranks =
   world_size === 1
     ? null
@@ -35,7 +36,7 @@ const engine = await openEngine(
   {
     ...{ model_path: model, reference_path: null, with_reference: true, dtype, seed: 0, threads: 1 },
     image_processor: processor.image_processor,
-    trainable: { train_vision_tower: true, train_connector: true, train_language_model: true },
+    ...{ trainable, lora },
     algorithm: engineAlgorithm(algorithmSchema.parse({ name: "grpo", kl_loss_coefficient: 0.05 }), 16),
     optimizer: {
       ...{ learning_rate: 1e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-5, weight_decay: 0.01, max_grad_norm: 1 },

@@ -78,6 +78,7 @@ void Optimizer::reduce_whole_gradients() {
 
 void Optimizer::clear_gradients() {
   registry_.clear_gradients();
+  reducer_.reset();
   for (auto& held : held_) held.gradient = at::Tensor();
 }
 

@@ -44,15 +44,20 @@ GradientReducer::GradientReducer(core::ParameterRegistry& registry, const Shards
   registry.set_gradient_listener([this](size_t index) { gradient_is_whole(index); });
 }
 
-void GradientReducer::begin(GradientOf gradient, bool empty_pass) {
-  gradient_ = gradient;
-  empty_pass_ = empty_pass;
+void GradientReducer::reset() {
+  gradient_ = nullptr;
   next_ = 0;
   for (auto& transfer : transfers_) {
     transfer.missing = transfer.members.size();
     transfer.all = transfer.own = at::Tensor();
     transfer.wait = nullptr;
   }
+}
+
+void GradientReducer::begin(GradientOf gradient, bool empty_pass) {
+  reset();
+  gradient_ = gradient;
+  empty_pass_ = empty_pass;
   for (size_t i = 0; i < parameters_.size(); ++i) has_gradient_[i] = (parameters_[i]->*gradient)().defined() ? 1 : 0;
 }
 
@@ -127,10 +132,8 @@ std::vector<at::Tensor> GradientReducer::finish(GradientOf gradient) {
       if (has_gradient_[member] > 0)
         pieces[member] = transfer.own.narrow(0, transfer.bucket.places[i], shards_.piece(*parameters_[member]).size);
     }
-    transfer.all = transfer.own = at::Tensor();
-    transfer.wait = nullptr;
   }
-  gradient_ = nullptr;
+  reset();
   return pieces;
 }
 

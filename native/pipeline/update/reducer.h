@@ -18,6 +18,8 @@ class GradientReducer {
   //   bucket_elements: up to so many of a gradient travel together
   GradientReducer(core::ParameterRegistry& registry, const Shards& shards, int64_t bucket_elements);
 
+  // What a failed pass has left is forgotten.
+  void reset();
   // The next backward pass makes the gradients whole.   empty_pass: it adds zeros, only to take part
   void begin(GradientOf gradient, bool empty_pass);
   // Sends what has not left yet and waits for all: this rank's piece of each trained parameter's sum, flat and float32, in

@@ -106,7 +106,6 @@ class Minibatch {
         return skipped;
       });
     if (groups.empty()) return false;
-    const auto some_row = groups[0].rows[0];
     if (!options_.own_rows.empty())
       std::erase_if(groups, [&](const RowGroup& group) { return options_.own_rows[group.rows.front()] == 0; });
     const auto passes = batches::plan_microbatches(batch_.rollouts, groups, options_.tokens_per_microbatch);
@@ -120,7 +119,7 @@ class Minibatch {
       if (!empty)
         microbatch(passes[i], weights);
       else if (options_.shard_parameters)
-        take_part(some_row);
+        take_part(shortest_of(rows));
       if (!reduces) continue;
       core::Stopwatch watch;
       learner_.optimizer.reduce_microbatch();
@@ -157,6 +156,7 @@ class Minibatch {
 
   void microbatch(std::span<const RowGroup> groups, const at::Tensor& weights) {
     core::Stopwatch watch;
+    auto waited = learner_.ranks.waited_seconds();
     const auto packed = batches::pack(batch_.rollouts, groups, learner_.positions_of);
     modules::PackedContext context(kernels::shared_prompt_layout(packed.groups));
     auto result = models::completion_logprobs(learner_.model, packed, learner_.features_of(packed.image_ids),
@@ -174,9 +174,9 @@ class Minibatch {
                                                .advantages = pick(batch_.advantages),
                                                .weights = pick(weights),
                                                .sequences = sequences_of(batch_.rollouts, groups)});
-    stats_.forward_seconds += watch.lap();
-    loss.loss.backward();
-    stats_.backward_seconds += watch.lap();
+    stats_.forward_seconds += computed_seconds(watch, waited);
+    if (loss.loss.requires_grad()) loss.loss.backward();  // without an image, a frozen language model has none
+    stats_.backward_seconds += computed_seconds(watch, waited);
     sums_.loss += loss.loss.item<double>();
     sums_.loss_sums += loss.sums;
     sums_.entropy += result.entropy.detach().sum().item<double>();
@@ -187,6 +187,7 @@ class Minibatch {
   // Computes a row, its images left out, for gradients of zero: other ranks compute more microbatches than this one, and every
   // rank has pieces of the weights that they need.
   void take_part(int64_t row) {
+    const auto waited = learner_.ranks.waited_seconds();
     const std::vector<int64_t> rows = {row};
     const auto packed = batches::pack(batch_.rollouts, batches::group_rows(batch_.rollouts, rows),
                                       [](std::span<const int32_t> tokens, const std::vector<std::string>&) {
@@ -197,6 +198,19 @@ class Minibatch {
     const auto result =
         models::completion_logprobs(learner_.model, packed, /*image_features=*/{}, options_.temperature, context);
     (result.logprobs.sum() * 0).backward();
+    stats_.reduce_seconds += learner_.ranks.waited_seconds() - waited;
+  }
+
+  int64_t shortest_of(std::span<const int64_t> rows) const {
+    const auto offsets = batches::values<int32_t>(batch_.rollouts.offsets);
+    return *std::ranges::min_element(rows, {}, [&](int64_t row) { return offsets[row + 1] - offsets[row]; });
+  }
+
+  // Of the time since the last, waiting for transfers is told apart.
+  double computed_seconds(core::Stopwatch& watch, double& waited) {
+    const auto before = std::exchange(waited, learner_.ranks.waited_seconds());
+    stats_.reduce_seconds += waited - before;
+    return watch.lap() - (waited - before);
   }
 
   Learner& learner_;

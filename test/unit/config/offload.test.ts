@@ -48,11 +48,12 @@ describe("what is offloaded", () => {
   });
   test("the reference goes to the host, and comes to the device while it scores", () => {
     const offloaded = plan({ offload_reference: true });
-    expect(offloaded.host_bytes).toBe(2 * parameters);
+    const pinned = 3 * 2 ** 30; // 2e9 B in blocks of 1 GiB that are 85 % full
+    expect(offloaded.host_bytes).toBe(pinned);
     const of_reference = offloaded.parts.filter(({ name }) => name.startsWith("reference"));
     expect(of_reference).toMatchObject([
       { name: "reference", held_in: ["score"], bytes: 2 * parameters },
-      { name: "reference at rest", on_host: true, bytes: 2 * parameters },
+      { name: "reference at rest", on_host: true, bytes: pinned },
     ]);
   });
   test("ranks that share the optimizer each offload their share", () => {
@@ -90,10 +91,15 @@ describe("a plan that does not fit the device", () => {
     expect(hint({ bytes: plan(both).peak_bytes - 1e6 }, both)).not.toContain("offload");
     expect(hint({ bytes: 1e9 }, { on_device: false })).not.toContain("offload");
   });
+  test("names nothing that the host has no room for", () => {
+    const few = { ...just({ offload_optimizer: true }), host_bytes: 11e9 };
+    expect(hint(few)).not.toContain("offload");
+    expect(hint({ ...few, host_bytes: 13e9 })).toContain("optimizer.offload: true");
+  });
   test("host memory has its limit as well", () => {
     const { peak_bytes } = plan(both);
     expect(hint({ bytes: peak_bytes, host_bytes: 13e9 }, both)).toContain("Offload less");
-    expect(hint({ bytes: peak_bytes, host_bytes: 15e9 }, both)).toBe("it fits");
+    expect(hint({ bytes: peak_bytes, host_bytes: 16e9 }, both)).toBe("it fits");
   });
 });
 

@@ -183,6 +183,7 @@ describe("what goes wrong in the next step", () => {
         await drawing(fresh, 4, with_ahead).catch(() => {});
         errors.push(await drawing(fresh, 4, with_ahead).then(() => undefined, String));
       }
+      expect(errors[0]).toBeDefined();
       expect(errors[0]).toBe(errors[1]);
     }
     expect(unhandled).toEqual([]);
