@@ -112,7 +112,7 @@ describe("on the CPU it is refused", () => {
   const train = (device: string, key: "optimizer" | "reference") =>
     trainConfigSchema.safeParse({
       ...{ ...common, device, completions_per_prompt: 2, completions_per_update: 2 },
-      algorithm: { name: "grpo" },
+      algorithm: { name: "grpo", kl_loss_coefficient: 0.01 },
       rewards: [{ name: "accuracy" }],
       optimizer: { learning_rate: 1e-6, offload: key === "optimizer" },
       reference: { offload: key === "reference" },
