@@ -80,7 +80,7 @@ DOCTEST_TEST_CASE("on an NVIDIA device: attention of groups, forward and backwar
       y.backward(move(dy));
       return std::vector<at::Tensor>{y.detach(), inputs[0].grad(), inputs[1].grad(), inputs[2].grad()};
     };
-    const auto expected = run([](const at::Tensor&x) { return x.to(at::kFloat); }), found = run(there);
+    const auto expected = run([](const at::Tensor& x) { return x.to(at::kFloat); }), found = run(there);
     const char* names[] = {"output", "query", "key", "value"};
     for (size_t i = 0; i < 4; ++i) check_close(found[i], expected[i], dtype, names[i]);
   }
@@ -120,7 +120,7 @@ DOCTEST_TEST_CASE("on an NVIDIA device: log-probs and entropy of the LM head, an
       (head.logprobs.sum() + 0.1 * head.entropy.sum()).backward();
       return std::vector<at::Tensor>{head.logprobs.detach(), head.entropy.detach(), x.grad(), w.grad()};
     };
-    const auto expected = run([](const at::Tensor&x) { return x.to(at::kFloat); }), found = run(there);
+    const auto expected = run([](const at::Tensor& x) { return x.to(at::kFloat); }), found = run(there);
     const char* names[] = {"logprobs", "entropy", "hidden", "weight"};
     for (size_t i = 0; i < 4; ++i) check_close(found[i], expected[i], dtype, names[i]);
   }
