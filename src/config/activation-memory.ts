@@ -7,7 +7,7 @@ import type { BlockSizes, ModelSizes } from "./model-sizes.js";
  */
 
 export const value_bytes = { float32: 4, bfloat16: 2 } as const;
-const float32_bytes = 4;
+export const float32_bytes = value_bytes.float32;
 
 /** Values held by the passes of one microbatch, and by the log-probs of its completions. */
 export interface Pass {

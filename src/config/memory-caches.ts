@@ -1,9 +1,7 @@
-import { value_bytes } from "./activation-memory.js";
+import { float32_bytes, value_bytes } from "./activation-memory.js";
 import { concurrent, trainsVision } from "./memory-passes.js";
 import { type MemoryPart, type MemoryQuestion, plan_phases } from "./memory-plan.js";
 import type { ModelSizes } from "./model-sizes.js";
-
-const float32_bytes = 4;
 
 /** Of patches that are cut ahead, about: images beyond it are cut when they are needed. */
 export const cut_ahead_bytes = 2 ** 29;

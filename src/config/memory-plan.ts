@@ -1,4 +1,4 @@
-import { forwardBytes, updateBytes, value_bytes } from "./activation-memory.js";
+import { float32_bytes, forwardBytes, updateBytes, value_bytes } from "./activation-memory.js";
 import { imageCache, imagesAhead, kvCache } from "./memory-caches.js";
 import type { AdapterSizes } from "./lora.js";
 import { concurrent, microbatches, prefillPass, prefill_tokens } from "./memory-passes.js";
@@ -84,8 +84,6 @@ export interface PromptSizes {
   readonly num_images: number;
   readonly images_per_prompt: number;
 }
-
-const float32_bytes = 4;
 
 /** Estimates of what no formula accounts for, fitted to measured peaks on Linux x86-64 (test/end-to-end/memory-plan.test.ts). */
 const estimates = {

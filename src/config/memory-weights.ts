@@ -1,9 +1,7 @@
-import { value_bytes } from "./activation-memory.js";
+import { float32_bytes, value_bytes } from "./activation-memory.js";
 import { microbatches } from "./memory-passes.js";
 import { type MemoryPart, type MemoryQuestion, plan_phases } from "./memory-plan.js";
 import type { ModelSizes } from "./model-sizes.js";
-
-const float32_bytes = 4;
 
 /** Numbers of parameters. An adapter is float32 whatever the model is, and trained in place of the language model. */
 export interface Counts {
