@@ -6,6 +6,7 @@
 #include "binding/engine_handle.h"
 #include "binding/guard.h"
 #include "binding/tensors.h"
+#include "binding/wrap.h"
 #include "ceilings/ceilings.h"
 #include "core/device.h"
 #include "core/instruction_set.h"
@@ -90,11 +91,14 @@ Napi::Value free_device_bytes(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_ceiling_functions(Napi::Env env, Napi::Object exports) {
-  exports.Set("measureGemm", Napi::Function::New(env, measure_gemm, "measureGemm"));
-  exports.Set("measureBandwidth", Napi::Function::New(env, measure_bandwidth, "measureBandwidth"));
-  exports.Set("numerics", Napi::Function::New(env, numerics, "numerics"));
-  exports.Set("cudaDevices", Napi::Function::New(env, cuda_devices, "cudaDevices"));
-  exports.Set("freeDeviceBytes", Napi::Function::New(env, free_device_bytes, "freeDeviceBytes"));
+  add_functions(env, exports,
+                {
+                    {"measureGemm", measure_gemm},
+                    {"measureBandwidth", measure_bandwidth},
+                    {"numerics", numerics},
+                    {"cudaDevices", cuda_devices},
+                    {"freeDeviceBytes", free_device_bytes},
+                });
   exports.Set("libtorchVersion", Napi::String::New(env, TORCH_VERSION));
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "binding/guard.h"
+#include "binding/wrap.h"
 #include "engine/options.h"
 #include "pipeline/data/patches.h"
 #include "pipeline/data/positions.h"
@@ -99,9 +100,12 @@ Napi::Value rope_positions(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_data_functions(Napi::Env env, Napi::Object exports) {
-  exports.Set("preprocessImage", Napi::Function::New(env, preprocess_image, "preprocessImage"));
-  exports.Set("smartResize", Napi::Function::New(env, smart_resize, "smartResize"));
-  exports.Set("ropePositions", Napi::Function::New(env, rope_positions, "ropePositions"));
+  add_functions(env, exports,
+                {
+                    {"preprocessImage", preprocess_image},
+                    {"smartResize", smart_resize},
+                    {"ropePositions", rope_positions},
+                });
 }
 
 }  // namespace sightloop::binding

@@ -6,6 +6,7 @@
 #include "binding/engine_handle.h"
 #include "binding/guard.h"
 #include "binding/tensors.h"
+#include "binding/wrap.h"
 
 // Each function: arguments on the JavaScript thread, work on the engine thread, result on the JavaScript thread.
 namespace sightloop::binding {
@@ -185,15 +186,15 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_engine_functions(Napi::Env env, Napi::Object exports) {
-  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
-    exports.Set(name, Napi::Function::New(env, function, name));
-  };
-  add("score", score);
-  add("advantages", advantages);
-  add("update", update);
-  add("updateOrder", update_order);
-  add("inspect", inspect);
-  add("inspectGradients", inspect_gradients);
+  add_functions(env, exports,
+                {
+                    {"score", score},
+                    {"advantages", advantages},
+                    {"update", update},
+                    {"updateOrder", update_order},
+                    {"inspect", inspect},
+                    {"inspectGradients", inspect_gradients},
+                });
 }
 
 }  // namespace sightloop::binding

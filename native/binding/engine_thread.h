@@ -13,7 +13,8 @@
 namespace sightloop::binding {
 
 // The one thread of an engine: jobs run in the order they were queued, never two at once, so that collectives meet in
-// the same order on every rank. A second one, for images only, works beside it where that is asked for. JavaScript values never reach it.
+// the same order on every rank. A second one, for images only, works beside it where that is asked for. JavaScript
+// values never reach it.
 class EngineThread {
  public:
   using Settle = std::function<Napi::Value(Napi::Env)>;            // builds the result, on the JavaScript thread

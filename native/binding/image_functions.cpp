@@ -137,13 +137,13 @@ Napi::Value prune_images(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_image_functions(Napi::Env env, Napi::Object exports) {
-  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
-    exports.Set(name, Napi::Function::New(env, function, name));
-  };
-  add("addImages", add_images);
-  add("prepareImages", prepare_images);
-  add("addPreparedImage", add_prepared_image);
-  add("pruneImages", prune_images);
+  add_functions(env, exports,
+                {
+                    {"addImages", add_images},
+                    {"prepareImages", prepare_images},
+                    {"addPreparedImage", add_prepared_image},
+                    {"pruneImages", prune_images},
+                });
 }
 
 }  // namespace sightloop::binding

@@ -5,6 +5,7 @@
 #include "binding/progress.h"
 #include "binding/ranks_functions.h"
 #include "binding/tensors.h"
+#include "binding/wrap.h"
 #include "core/host_memory.h"
 #include "core/stop.h"
 
@@ -139,19 +140,19 @@ Napi::Value init_model(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_model_functions(Napi::Env env, Napi::Object exports) {
-  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
-    exports.Set(name, Napi::Function::New(env, function, name));
-  };
-  add("openEngine", open_engine);
-  add("closeEngine", close_engine);
-  add("saveModel", with_folder<&engine::Engine::save_model>);
-  add("saveAdapter", with_folder<&engine::Engine::save_adapter>);
-  add("saveState", with_folder<&engine::Engine::save_state>);
-  add("loadState", load_state);
-  add("memory", memory);
-  add("initModel", init_model);
-  add("createStopSource", create_stop_source);
-  add("requestStop", request_stop);
+  add_functions(env, exports,
+                {
+                    {"openEngine", open_engine},
+                    {"closeEngine", close_engine},
+                    {"saveModel", with_folder<&engine::Engine::save_model>},
+                    {"saveAdapter", with_folder<&engine::Engine::save_adapter>},
+                    {"saveState", with_folder<&engine::Engine::save_state>},
+                    {"loadState", load_state},
+                    {"memory", memory},
+                    {"initModel", init_model},
+                    {"createStopSource", create_stop_source},
+                    {"requestStop", request_stop},
+                });
 }
 
 }  // namespace sightloop::binding

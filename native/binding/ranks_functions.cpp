@@ -89,12 +89,12 @@ std::shared_ptr<collectives::ProcessGroup> training_group_argument(const Napi::C
 }
 
 void init_ranks_functions(Napi::Env env, Napi::Object exports) {
-  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
-    exports.Set(name, Napi::Function::New(env, function, name));
-  };
-  add("openRanks", open_ranks);
-  add("exchange", exchange);
-  add("closeRanks", close_ranks);
+  add_functions(env, exports,
+                {
+                    {"openRanks", open_ranks},
+                    {"exchange", exchange},
+                    {"closeRanks", close_ranks},
+                });
 }
 
 }  // namespace sightloop::binding

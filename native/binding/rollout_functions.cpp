@@ -6,6 +6,7 @@
 #include "binding/engine_handle.h"
 #include "binding/guard.h"
 #include "binding/tensors.h"
+#include "binding/wrap.h"
 
 namespace sightloop::binding {
 namespace {
@@ -144,15 +145,15 @@ Napi::Value filter_logits(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_rollout_functions(Napi::Env env, Napi::Object exports) {
-  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
-    exports.Set(name, Napi::Function::New(env, function, name));
-  };
-  add("rolloutOpen", rollout_open);
-  add("rolloutAdd", rollout_add);
-  add("rolloutAdvance", rollout_advance);
-  add("rolloutCollect", rollout_collect);
-  add("rolloutClose", rollout_close);
-  add("filterLogits", filter_logits);
+  add_functions(env, exports,
+                {
+                    {"rolloutOpen", rollout_open},
+                    {"rolloutAdd", rollout_add},
+                    {"rolloutAdvance", rollout_advance},
+                    {"rolloutCollect", rollout_collect},
+                    {"rolloutClose", rollout_close},
+                    {"filterLogits", filter_logits},
+                });
 }
 
 }  // namespace sightloop::binding

@@ -1,6 +1,7 @@
 #pragma once
 #include <napi.h>
 
+#include <initializer_list>
 #include <string>
 #include <utility>
 
@@ -19,6 +20,12 @@ T& unwrap_as(const Napi::CallbackInfo& info, size_t index, const napi_type_tag& 
   if (!info[index].IsExternal() || !info[index].As<Napi::External<T>>().CheckTypeTag(&tag))
     throw Napi::TypeError::New(info.Env(), std::string("argument ") + std::to_string(index) + " is not " + name);
   return *info[index].As<Napi::External<T>>().Data();
+}
+
+// Puts functions under their names into the addon.
+using Functions = std::initializer_list<std::pair<const char*, Napi::Value (*)(const Napi::CallbackInfo&)>>;
+inline void add_functions(Napi::Env env, Napi::Object exports, Functions functions) {
+  for (const auto& [name, function] : functions) exports.Set(name, Napi::Function::New(env, function, name));
 }
 
 }  // namespace sightloop::binding

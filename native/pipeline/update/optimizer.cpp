@@ -67,15 +67,6 @@ void Optimizer::reduce_gradients() {
   if (!reduces_microbatches()) reduce();
 }
 
-void Optimizer::reduce_whole_gradients() {
-  std::vector<at::Tensor> gradients;
-  for (auto* parameter : reducer_.reached(&core::Parameter::gradient)) {
-    parameter->ensure_gradient();
-    gradients.push_back(parameter->gradient());
-  }
-  shards_.ranks().sum(gradients);
-}
-
 void Optimizer::clear_gradients() {
   registry_.clear_gradients();
   reducer_.reset();

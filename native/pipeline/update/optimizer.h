@@ -45,7 +45,7 @@ class Optimizer {
   // Makes the gradients of a minibatch those of all ranks. What nothing reached on any rank stays without one.
   void reduce_gradients();
   // The same, whole on every rank, left on the parameters: to look at, not to step with.
-  void reduce_whole_gradients();
+  void reduce_whole_gradients() { reducer_.sum_whole(&core::Parameter::gradient); }
   void clear_gradients();
   // L2 over all reduced gradients, before clipping.
   double grad_norm() const;

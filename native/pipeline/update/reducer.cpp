@@ -102,27 +102,30 @@ std::vector<core::Parameter*> GradientReducer::reached(GradientOf gradient) cons
   return parameters;
 }
 
-std::vector<at::Tensor> GradientReducer::sum_whole(GradientOf gradient) {
-  std::vector<at::Tensor> summed;
-  for (auto* parameter : reached(gradient)) {
+void GradientReducer::sum_whole(GradientOf gradient) const {
+  const auto parameters = reached(gradient);
+  std::vector<at::Tensor> gradients;
+  for (auto* parameter : parameters) {
     parameter->ensure_gradient();
-    summed.push_back(flat((parameter->*gradient)()));
+    gradients.push_back((parameter->*gradient)());
   }
-  shards_.ranks().sum(summed);
-  std::vector<at::Tensor> pieces;
-  size_t next = 0;
-  for (const auto* parameter : parameters_)
-    pieces.push_back((parameter->*gradient)().defined() ? summed[next++] : at::Tensor());
-  return pieces;
+  shards_.ranks().sum(gradients);
 }
 
 std::vector<at::Tensor> GradientReducer::finish(GradientOf gradient) {
   const at::NoGradGuard no_grad;
-  if (!shards_.sharded()) return sum_whole(gradient);
+  std::vector<at::Tensor> pieces(parameters_.size());
+  if (!shards_.sharded()) {
+    sum_whole(gradient);
+    std::ranges::transform(parameters_, pieces.begin(), [&](const core::Parameter* parameter) {
+      const auto& summed = (parameter->*gradient)();
+      return summed.defined() ? flat(summed) : at::Tensor();
+    });
+    return pieces;
+  }
   if (gradient_ == nullptr) begin(gradient, /*empty_pass=*/false);
   TORCH_INTERNAL_ASSERT(gradient_ == gradient);
   while (next_ < transfers_.size()) send(transfers_[next_++]);
-  std::vector<at::Tensor> pieces(parameters_.size());
   shards_.ranks().max(has_gradient_);
   for (size_t place = 0; place < transfers_.size(); ++place) {
     auto& transfer = transfers_[place];

@@ -25,8 +25,8 @@ class GradientReducer {
   // Sends what has not left yet and waits for all: this rank's piece of each trained parameter's sum, flat and float32, in
   // order; undefined where no rank's batch has reached the parameter. Where ranks share, the gradients themselves are freed.
   std::vector<at::Tensor> finish(GradientOf gradient);
-  // The trained parameters that a gradient has reached on some rank.
-  std::vector<core::Parameter*> reached(GradientOf gradient) const;
+  // Leaves the sums on the parameters that a gradient has reached on some rank, whole on every one.
+  void sum_whole(GradientOf gradient) const;
 
  private:
   struct Transfer {
@@ -38,7 +38,7 @@ class GradientReducer {
   };
   void gradient_is_whole(size_t index);
   void send(Transfer& transfer);
-  std::vector<at::Tensor> sum_whole(GradientOf gradient);
+  std::vector<core::Parameter*> reached(GradientOf gradient) const;
 
   Shards shards_;
   std::vector<core::Parameter*> parameters_;  // the trained ones, in the order of the registry
